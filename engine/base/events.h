@@ -1,0 +1,52 @@
+/* events.h - the one bus on which all progress leaves: bar, --json lines and server listen to it. */
+#ifndef WEFT_BASE_EVENTS_H
+#define WEFT_BASE_EVENTS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/base/status.h"
+
+typedef enum EventKind {
+    EV_EXECUTION_START,   /* count = nodes to run */
+    EV_EXECUTION_CACHED,  /* node = one cached node */
+    EV_EXECUTING,         /* node, class_type */
+    EV_PROGRESS,          /* node, step of steps, seconds = last step */
+    EV_EXECUTED,          /* node; path = file written, when it wrote one */
+    EV_FIRST_MATMUL,      /* seconds since exec */
+    EV_COMPONENT,         /* text = name, detail = zone entered, bytes */
+    EV_NOTE,              /* text: something the user should know */
+    EV_EXECUTION_SUCCESS, /* seconds */
+    EV_EXECUTION_ERROR,   /* error */
+    EV_EXECUTION_INTERRUPTED
+} EventKind;
+
+typedef struct Event {
+    EventKind kind;
+    const char *node, *class_type, *text, *detail, *path; /* borrowed for the call; NULL = none */
+    int64_t step, steps, count, bytes;
+    double seconds;
+    const Error *error;
+} Event;
+
+typedef void (*EventFn)(void *user, const Event *event);
+
+enum { EVENTS_MAX_LISTENERS = 8 };
+
+/* Listeners are called in order on the thread that emits. Embedded in the host; zero-initialise. */
+typedef struct Events {
+    struct {
+        EventFn fn;
+        void *user;
+    } listeners[EVENTS_MAX_LISTENERS];
+    int count;
+    atomic_bool cancel; /* set by a signal handler or a server thread, read between operations */
+} Events;
+
+bool events_listen(Events *ev, EventFn fn, void *user); /* false when full */
+void events_emit(Events *ev, const Event *event);       /* ev may be NULL */
+const char *event_name(EventKind kind);                 /* "executing", "first_matmul", ... */
+double events_seconds_since_exec(void);                 /* wall time since the process started */
+
+#endif

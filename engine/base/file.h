@@ -1,0 +1,45 @@
+/* file.h - files: mapped or read whole, written under a temporary name and renamed. */
+#ifndef WEFT_BASE_FILE_H
+#define WEFT_BASE_FILE_H
+
+#include "engine/base/ref.h"
+#include "engine/base/status.h"
+
+/* A file mapped read-only, shared by reference. Size 0 is allowed (data NULL). */
+typedef struct FileMap {
+    Ref ref;
+    char *path;          /* owned */
+    const uint8_t *data; /* borrowed from the mapping */
+    size_t size;
+} FileMap;
+
+Status file_map(const char *path, FileMap **out, Error *err);
+/* Lets the kernel drop the mapping's pages from our resident set; contents stay readable. */
+void file_map_release(const FileMap *map);
+
+/* Whole file (or standard input for "-") into memory; *out is NUL-ended, freed with mem_free.
+ * Refuses more than `limit` bytes. */
+Status file_read(const char *path, size_t limit, char **out, size_t *size, Error *err);
+
+/* Writes `path` so that readers see the old or the new file, never a part: temporary name in the
+ * same folder, fsync, rename. On failure nothing is left behind. */
+Status file_write(const char *path, const void *data, size_t size, Error *err);
+
+bool file_exists(const char *path);
+bool file_is_dir(const char *path);
+Status file_make_dirs(const char *path, Error *err);
+/* Joins with one '/', into a new string (mem_free). NULL when out of memory. */
+char *file_join(const char *folder, const char *name);
+/* True when the relative `name` cannot leave its folder: no absolute path, no "..", no NUL. */
+bool file_name_is_inside(const char *name);
+
+/* Names of all regular files below folder (recursive, '/'-separated, sorted bytewise), whose name
+ * ends in one of the NULL-ended suffixes (NULL = all). Missing folder: an empty list. */
+typedef struct FileList {
+    char **names; /* owned */
+    size_t count;
+} FileList;
+Status file_list(const char *folder, const char *const *suffixes, FileList *out, Error *err);
+void file_list_fini(FileList *list);
+
+#endif
