@@ -1,0 +1,127 @@
+/* node.h - what a node type is: one static descriptor, the single source for parsing, checking,
+ * /object_info, `weft nodes`, the docs page and the tests.
+ *
+ * A family file ends in a NULL-ended table of descriptors; nodes/table.c lists the families. The engine
+ * parses, coerces, range-checks and writes each input into the node's `in` struct at Socket.at; `run`
+ * holds only the node's own work and hands over one reference per object output in its `out` struct.
+ */
+#ifndef WEFT_GRAPH_NODE_H
+#define WEFT_GRAPH_NODE_H
+
+#include "engine/base/events.h"
+#include "engine/base/status.h"
+#include "engine/base/str.h"
+#include "engine/graph/value.h"
+
+struct Host; /* engine/residency/host.h: folders, backend, precision, events; opaque here */
+
+typedef enum SockFlags {
+    SOCK_F_OPTIONAL = 1 << 0,
+    SOCK_F_U64 = 1 << 1,         /* INT that runs to 2^64-1 (seeds) */
+    SOCK_F_MULTILINE = 1 << 2,
+    SOCK_F_DYNAMIC_PROMPTS = 1 << 3,
+    SOCK_F_LAZY = 1 << 4,
+    SOCK_F_CONTROL = 1 << 5,     /* control_after_generate: the editor stores one more widget value */
+    SOCK_F_IMAGE_UPLOAD = 1 << 6,
+    SOCK_F_FORCE_INPUT = 1 << 7, /* never a widget */
+    SOCK_F_LIST = 1 << 8,        /* output: list of values; input of an INPUT_IS_LIST class: whole list */
+    SOCK_F_ADVANCED = 1 << 9,
+    SOCK_F_HIDDEN_PROMPT = 1 << 10, /* hidden: the API graph as JSON text (const char *), for metadata */
+    SOCK_F_HIDDEN_PNGINFO = 1 << 11, /* hidden: JSON object of extra_pnginfo as text (const char *) */
+    SOCK_F_HIDDEN_ID = 1 << 12      /* hidden: the node's id (const char *) */
+} SockFlags;
+
+/* Lists the options of a COMBO whose list depends on the host (files of a models folder, Lua names).
+ * Strings are borrowed until the host goes. */
+typedef Status (*OptionsFn)(struct Host *host, const char *const **names, size_t *count, Error *err);
+
+/* One row of an input or output table; the table ends with a row without name. Rows stand in the
+ * reference node's order, because UI files store widget values by position. */
+typedef struct Socket {
+    const char *name;
+    SockType type;
+    const char *type_name; /* for SOCK_OTHER, or several types "A,B"; else NULL */
+    size_t at;             /* offset in the in/out struct */
+    unsigned flags;
+    double def, min, max, step; /* numbers; BOOLEAN: def 0 or 1. min == max means unbounded */
+    double round;
+    const char *sdef;           /* STRING and COMBO default; COMBO: first option when NULL */
+    const char *const *options; /* NULL-ended; COMBO */
+    OptionsFn options_fn;
+    const char *folder; /* COMBO of model files: the models sub-folder ("vae"), for messages */
+    const char *doc;    /* one sentence */
+} Socket;
+
+typedef enum NodeFlags {
+    NODE_F_OUTPUT = 1 << 0,
+    NODE_F_DEPRECATED = 1 << 1,
+    NODE_F_EXPERIMENTAL = 1 << 2,
+    NODE_F_INPUT_IS_LIST = 1 << 3,
+    NODE_F_NOT_IDEMPOTENT = 1 << 4,
+    NODE_F_API = 1 << 5
+} NodeFlags;
+
+/* Where a node stands in the golden order. */
+typedef enum NodeStage {
+    STAGE_NONE,
+    STAGE_LOAD,
+    STAGE_LORA,
+    STAGE_ATTENTION,
+    STAGE_SAMPLING,
+    STAGE_GUIDE, /* CFG functions and other model patches without a slot of their own */
+    STAGE_COMPILE,
+    STAGE_CACHE, /* step caches: outside compile */
+    STAGE_SAMPLE,
+    STAGE_DECODE
+} NodeStage;
+
+typedef struct NodeCall {
+    const struct NodeDef *def;
+    const char *id;     /* node id in the workflow */
+    struct Host *host;
+    const void *in;     /* filled, typed and range-checked by the engine */
+    void *out;          /* zeroed; references handed over to the engine's cache */
+    Str *ui;            /* JSON object text of UI output ({"images": [...]}) ; append, may stay empty */
+    Error *err;
+    Events *events;
+} NodeCall;
+
+typedef struct NodeDef {
+    const char *class_type;
+    const char *display; /* NULL = class_type */
+    const char *category;
+    const char *doc;
+    const char *engine_note; /* what this engine does with it, when that is not plain from doc; or NULL */
+    const Socket *inputs, *outputs;
+    size_t in_size, out_size;
+    unsigned flags;
+    NodeStage stage;
+    Status (*run)(NodeCall *call); /* NULL: known, but not executable here (E207) */
+    /* Hooks; NULL when the class has none. */
+    Status (*check)(struct Host *host, const void *in, Error *err); /* literal inputs only; E204 and kin */
+    /* Token that changes when something outside the graph does (a file's content hash). */
+    Status (*changed)(struct Host *host, const void *in, char token[65], Error *err);
+    /* Names of lazy inputs needed now: sets bit i for input row i. `known` has bit i when it is there. */
+    Status (*lazy)(const void *in, uint64_t known, uint64_t *needed, Error *err);
+    const void *user; /* for descriptors made at run time (scripts) */
+} NodeDef;
+
+/* All classes of a process: families of static tables plus descriptors made at run time. */
+typedef struct NodeTable {
+    const NodeDef *const *const *families; /* NULL-ended list of NULL-ended lists */
+    const NodeDef *const *extra;           /* n_extra descriptors, or NULL */
+    size_t n_extra;
+} NodeTable;
+
+const NodeDef *node_find(const NodeTable *t, const char *class_type);
+/* Iterates: returns the i-th class in table order, NULL past the end. */
+const NodeDef *node_at(const NodeTable *t, size_t i);
+const Socket *node_input(const NodeDef *def, const char *name, int *index);
+int node_output_count(const NodeDef *def);
+const char *socket_type_name(const Socket *s);
+/* A widget holds its value in the file; everything else must be a link. */
+bool socket_is_widget(const Socket *s);
+/* ComfyUI's /object_info entry of one class as JSON text; host gives dynamic option lists (may be NULL). */
+Status node_object_info(const NodeDef *def, struct Host *host, Str *out, Error *err);
+
+#endif
