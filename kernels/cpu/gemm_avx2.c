@@ -1,0 +1,89 @@
+/* gemm_avx2.c - product tiles for AVX2 with FMA and F16C. */
+#include "kernels/cpu/gemm_ops.h"
+#include "kernels/cpu/variants.h"
+
+#include <immintrin.h>
+
+enum { MR = 6, NR = 16 };
+
+/* c[6, 16] += a b^T: twelve accumulators, two loads of b and six broadcasts of a for each k. */
+static void tile_f32(const GemmTile *t)
+{
+    __m256 c[MR][2];
+    const float *b = (const float *)t->b;
+
+#pragma GCC unroll 6
+    for (int i = 0; i < MR; i++) {
+        c[i][0] = t->add ? _mm256_loadu_ps(t->c + i * t->ldc) : _mm256_setzero_ps();
+        c[i][1] = t->add ? _mm256_loadu_ps(t->c + i * t->ldc + 8) : _mm256_setzero_ps();
+    }
+    for (int s = 0; s < t->segs; s++) {
+        const char *a = t->a + (t->seg ? t->seg[s] : 0);
+        for (int64_t n = 0; n < t->chunks; n++, a += t->a_chunk) {
+            for (int k = 0; k < GEMM_GROUPS; k++, b += NR) {
+                __m256 b0 = _mm256_load_ps(b), b1 = _mm256_load_ps(b + 8);
+#pragma GCC unroll 6
+                for (int i = 0; i < MR; i++) {
+                    __m256 x = _mm256_broadcast_ss((const float *)(a + i * t->a_row) + k);
+                    c[i][0] = _mm256_fmadd_ps(x, b0, c[i][0]);
+                    c[i][1] = _mm256_fmadd_ps(x, b1, c[i][1]);
+                }
+            }
+        }
+    }
+#pragma GCC unroll 6
+    for (int i = 0; i < MR; i++) {
+        _mm256_storeu_ps(t->c + i * t->ldc, c[i][0]);
+        _mm256_storeu_ps(t->c + i * t->ldc + 8, c[i][1]);
+    }
+}
+
+/* Eight rows of eight groups at `at` become eight columns. */
+static void transpose8(uint32_t *dst, int nr, const uint32_t *const *rows, int64_t at)
+{
+    __m256 r[8], t[8];
+
+    for (int j = 0; j < 8; j++)
+        r[j] = rows[j] ? _mm256_loadu_ps((const float *)(rows[j] + at)) : _mm256_setzero_ps();
+    for (int j = 0; j < 8; j += 2) {
+        t[j] = _mm256_unpacklo_ps(r[j], r[j + 1]);
+        t[j + 1] = _mm256_unpackhi_ps(r[j], r[j + 1]);
+    }
+    for (int j = 0; j < 8; j += 4) {
+        r[j] = _mm256_shuffle_ps(t[j], t[j + 2], 0x44);
+        r[j + 1] = _mm256_shuffle_ps(t[j], t[j + 2], 0xee);
+        r[j + 2] = _mm256_shuffle_ps(t[j + 1], t[j + 3], 0x44);
+        r[j + 3] = _mm256_shuffle_ps(t[j + 1], t[j + 3], 0xee);
+    }
+    for (int j = 0; j < 4; j++) {
+        _mm256_store_ps((float *)dst + j * nr, _mm256_permute2f128_ps(r[j], r[j + 4], 0x20));
+        _mm256_store_ps((float *)dst + (j + 4) * nr,
+                        _mm256_permute2f128_ps(r[j], r[j + 4], 0x31));
+    }
+}
+
+static void transpose(uint32_t *dst, int nr, const uint32_t *const *rows, int64_t groups)
+{
+    for (int64_t g = 0; g < groups; g += 8)
+        for (int j = 0; j < nr; j += 8)
+            transpose8(dst + g * nr + j, nr, rows + j, g);
+}
+
+static void half(float *dst, const uint16_t *src, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(dst + i, _mm256_cvtph_ps(_mm_loadu_si128((const void *)(src + i))));
+    ops_half(dst + i, src + i, n - i);
+}
+
+const GemmOps gemm_ops_avx2 = {
+    .name = "avx2",
+    .f32 = { .mr = MR, .nr = NR, .elems = 1, .b_budget = 256 << 10, .tile = tile_f32 },
+    .bf16 = { .mr = MR, .nr = NR, .elems = 1, .b_budget = 256 << 10, .tile = tile_f32 },
+    .transpose = transpose,
+    .half = half,
+    GEMM_ROW_OPS,
+};
+
+GEMM_ENTRIES(avx2)

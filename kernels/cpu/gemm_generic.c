@@ -1,0 +1,47 @@
+/* gemm_generic.c - product tiles in plain C, for processors without AVX2. */
+#include "kernels/cpu/gemm_ops.h"
+#include "kernels/cpu/variants.h"
+
+enum { MR = 4, NR = 8 };
+
+/* c[4, 8] += a b^T, one group at a time. */
+static void tile_f32(const GemmTile *t)
+{
+    float c[MR][NR] = { { 0 } };
+    const float *b = (const float *)t->b;
+
+    for (int i = 0; t->add && i < MR; i++)
+        for (int j = 0; j < NR; j++)
+            c[i][j] = t->c[i * t->ldc + j];
+    for (int s = 0; s < t->segs; s++) {
+        const char *a = t->a + (t->seg ? t->seg[s] : 0);
+        for (int64_t n = 0; n < t->chunks; n++, a += t->a_chunk)
+            for (int k = 0; k < GEMM_GROUPS; k++, b += NR)
+                for (int i = 0; i < MR; i++) {
+                    float x = ((const float *)(const void *)(a + i * t->a_row))[k];
+                    for (int j = 0; j < NR; j++)
+                        c[i][j] += x * b[j];
+                }
+    }
+    for (int i = 0; i < MR; i++)
+        for (int j = 0; j < NR; j++)
+            t->c[i * t->ldc + j] = c[i][j];
+}
+
+static void transpose(uint32_t *dst, int nr, const uint32_t *const *rows, int64_t groups)
+{
+    for (int64_t g = 0; g < groups; g++)
+        for (int j = 0; j < nr; j++)
+            dst[g * nr + j] = rows[j] ? rows[j][g] : 0;
+}
+
+const GemmOps gemm_ops_generic = {
+    .name = "generic",
+    .f32 = { .mr = MR, .nr = NR, .elems = 1, .b_budget = 128 << 10, .tile = tile_f32 },
+    .bf16 = { .mr = MR, .nr = NR, .elems = 1, .b_budget = 128 << 10, .tile = tile_f32 },
+    .transpose = transpose,
+    .half = ops_half,
+    GEMM_ROW_OPS,
+};
+
+GEMM_ENTRIES(generic)

@@ -1,0 +1,235 @@
+/* gemm_ops.h - row conversions and tile epilogues, compiled anew for each instruction-set path.
+ *
+ * Plain loops on purpose: each file that includes this header is built with its own flags and the
+ * compiler turns the loops into that path's vectors. Rounding is the same on every path.
+ */
+#ifndef WEFT_CPU_GEMM_OPS_H
+#define WEFT_CPU_GEMM_OPS_H
+
+#include "kernels/cpu/gemm.h"
+
+#include <string.h>
+
+#define GEMM_INLINE static inline __attribute__((always_inline))
+
+GEMM_INLINE float ops_float(uint32_t u)
+{
+    float f;
+    memcpy(&f, &u, sizeof f);
+    return f;
+}
+
+GEMM_INLINE uint32_t ops_bits(float f)
+{
+    uint32_t u;
+    memcpy(&u, &f, sizeof u);
+    return u;
+}
+
+/* Nearest even; every NaN becomes 0x7fc0, as in the reference. */
+GEMM_INLINE uint32_t ops_bf16(float f)
+{
+    uint32_t u = ops_bits(f);
+    uint32_t r = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
+    return (u & 0x7fffffffu) > 0x7f800000u ? 0x7fc0u : r;
+}
+
+/*
+ * e^x for -87 <= x <= 88 (clamped), about one unit in the last place: x = n ln 2 + r, polynomial in r
+ * of degree 6 (minimax coefficients of the Cephes library), 2^n by exponent bits.
+ */
+GEMM_INLINE float ops_exp(float x)
+{
+    const float shifter = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
+    x = x > 88.0f ? 88.0f : x;
+    x = x < -87.0f ? -87.0f : x;
+    float n = (x * 1.44269504088896341f + shifter) - shifter;
+    float r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    return p * ops_float((uint32_t)((int32_t)n + 127) << 23);
+}
+
+GEMM_INLINE float ops_sigmoid_times(float v, float u)
+{
+    return v / (1.0f + ops_exp(-u));
+}
+
+static void ops_act(float *v, int n, KAct act)
+{
+    switch (act) {
+    case K_ACT_NONE:
+        break;
+    case K_ACT_SILU:
+        for (int i = 0; i < n; i++)
+            v[i] = ops_sigmoid_times(v[i], v[i]);
+        break;
+    case K_ACT_GELU_TANH: /* v (1 + tanh(u)) / 2 = v sigmoid(2 u) */
+        for (int i = 0; i < n; i++) {
+            float u = 0.7978845608028654f * (v[i] + 0.044715f * v[i] * v[i] * v[i]);
+            v[i] = ops_sigmoid_times(v[i], 2.0f * u);
+        }
+        break;
+    case K_ACT_GELU_QUICK:
+        for (int i = 0; i < n; i++)
+            v[i] = ops_sigmoid_times(v[i], 1.702f * v[i]);
+        break;
+    case K_ACT_RELU:
+        for (int i = 0; i < n; i++)
+            v[i] = v[i] > 0.0f ? v[i] : 0.0f;
+        break;
+    }
+}
+
+static void ops_widen(float *dst, const uint16_t *src, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        dst[i] = ops_float((uint32_t)src[i] << 16);
+}
+
+static void ops_narrow(uint16_t *dst, const float *src, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        dst[i] = (uint16_t)ops_bf16(src[i]);
+}
+
+static void ops_round(float *dst, const float *src, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        dst[i] = ops_float(ops_bf16(src[i]) << 16);
+}
+
+/* F16 by scaling: the exponent is rebiased by a product, which also makes subnormals right. */
+__attribute__((unused)) static void ops_half(float *dst, const uint16_t *src, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t h = src[i], magnitude = (h & 0x7fffu) << 13;
+        float f = ops_float(magnitude) * 0x1p112f;
+        uint32_t special = magnitude | 0x7f800000u;
+        uint32_t bits = (h & 0x7c00u) == 0x7c00u ? special : ops_bits(f);
+        dst[i] = ops_float(bits | (h & 0x8000u) << 16);
+    }
+}
+
+/* Sums in 16 lanes whatever the path's vectors are, folded pairwise. */
+GEMM_INLINE float ops_fold(float *lane)
+{
+    for (int w = 8; w; w /= 2)
+        for (int j = 0; j < w; j++)
+            lane[j] += lane[j + w];
+    return lane[0];
+}
+
+static float ops_sum(const float *x, int64_t n)
+{
+    float lane[16] = { 0 };
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        for (int j = 0; j < 16; j++)
+            lane[j] += x[i + j];
+    for (int j = 0; i < n; i++, j++)
+        lane[j] += x[i];
+    return ops_fold(lane);
+}
+
+static float ops_sum_squares(const float *x, float mean, int64_t n)
+{
+    float lane[16] = { 0 };
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        for (int j = 0; j < 16; j++) {
+            float d = x[i + j] - mean;
+            lane[j] += d * d;
+        }
+    for (int j = 0; i < n; i++, j++)
+        lane[j] += (x[i] - mean) * (x[i] - mean);
+    return ops_fold(lane);
+}
+
+static void ops_norm(float *dst, const float *src, const float *scale, const float *shift,
+                     int64_t n, float eps)
+{
+    float mean = ops_sum(src, n) / (float)n;
+    float rstd = 1.0f / __builtin_sqrtf(ops_sum_squares(src, mean, n) / (float)n + eps);
+    if (shift)
+        for (int64_t i = 0; i < n; i++)
+            dst[i] = (src[i] - mean) * rstd * (1.0f + scale[i]) + shift[i];
+    else
+        for (int64_t i = 0; i < n; i++)
+            dst[i] = (src[i] - mean) * rstd * (1.0f + scale[i]);
+}
+
+static void ops_affine(float *dst, const float *src, const float *mul, const float *add,
+                       bool silu, int64_t n)
+{
+    if (mul && add)
+        for (int64_t i = 0; i < n; i++)
+            dst[i] = src[i] * mul[i] + add[i];
+    else if (mul)
+        for (int64_t i = 0; i < n; i++)
+            dst[i] = src[i] * mul[i];
+    else if (add)
+        for (int64_t i = 0; i < n; i++)
+            dst[i] = src[i] + add[i];
+    else if (dst != src)
+        memcpy(dst, src, (size_t)n * sizeof *dst);
+    if (silu)
+        for (int64_t i = 0; i < n; i++)
+            dst[i] = ops_sigmoid_times(dst[i], dst[i]);
+}
+
+static void ops_store_row(const GemmStore *s, int64_t r)
+{
+    float v[GEMM_MAX_NR], u[GEMM_MAX_NR];
+    const float *c = s->c + r * s->ldc;
+    int n = s->cols;
+
+    for (int i = 0; i < n; i++)
+        v[i] = c[i];
+    if (s->bias)
+        for (int i = 0; i < n; i++)
+            v[i] += s->bias[i];
+    ops_act(v, n, s->act);
+    if (s->glu_offset) {
+        for (int i = 0; i < n; i++)
+            u[i] = c[i + s->glu_offset];
+        if (s->bias_value)
+            for (int i = 0; i < n; i++)
+                u[i] += s->bias_value[i];
+        for (int i = 0; i < n; i++)
+            v[i] *= u[i];
+    }
+    if (s->gate)
+        for (int i = 0; i < n; i++)
+            v[i] *= s->gate[i];
+    if (s->residual && s->residual_bf16) {
+        ops_widen(u, (const uint16_t *)s->residual + r * s->residual_row, n);
+        for (int i = 0; i < n; i++)
+            v[i] += u[i];
+    } else if (s->residual) {
+        const float *res = (const float *)s->residual + r * s->residual_row;
+        for (int i = 0; i < n; i++)
+            v[i] += res[i];
+    }
+    if (s->y_bf16)
+        ops_narrow((uint16_t *)s->y + r * s->y_row, v, n);
+    else
+        memcpy((float *)s->y + r * s->y_row, v, (size_t)n * sizeof *v);
+}
+
+static void ops_store(const GemmStore *s)
+{
+    for (int r = 0; r < s->rows; r++)
+        ops_store_row(s, r);
+}
+
+#define GEMM_ROW_OPS                                                                           \
+    .widen = ops_widen, .narrow = ops_narrow, .round = ops_round, .norm = ops_norm,            \
+    .affine = ops_affine, .store = ops_store
+
+#endif
