@@ -35,6 +35,10 @@ typedef enum SockFlags {
  * Strings are borrowed until the host goes. */
 typedef Status (*OptionsFn)(struct Host *host, const char *const **names, size_t *count, Error *err);
 
+/* What the field at `at` holds: the C type that SOCK_MAP names; a `const Ref *` for other objects (NULL
+ * when an optional one is absent); a whole Value for SOCK_ANY and for several types ("A,B"), its type
+ * SOCK_ANY with a NULL object when absent; a ValueList when SOCK_F_LIST is set. Strings of the in struct
+ * are borrowed; a string of the out struct comes from mem_alloc and is handed over. */
 /* One row of an input or output table; the table ends with a row without name. Rows stand in the
  * reference node's order, because UI files store widget values by position. */
 typedef struct Socket {
@@ -121,6 +125,25 @@ int node_output_count(const NodeDef *def);
 const char *socket_type_name(const Socket *s);
 /* A widget holds its value in the file; everything else must be a link. */
 bool socket_is_widget(const Socket *s);
+/* The field holds a whole Value: SOCK_ANY and several types. */
+bool socket_is_any(const Socket *s);
+/* A link of one type may enter a socket of the other: equal, "*" or a match type on either side, or a
+ * common member of comma lists. Numbers are never converted. */
+bool socket_types_match(const char *from, const char *into);
+/* Bounds of an INT as exact integers and of a FLOAT as doubles; false when that side has none. A bound at
+ * or past the end of 64 bits is that end (a seed's 2^64-1, a double cannot hold it). */
+typedef struct SocketBound {
+    bool negative;
+    uint64_t magnitude; /* INT */
+    double f;           /* FLOAT */
+} SocketBound;
+bool socket_min(const Socket *s, SocketBound *out);
+bool socket_max(const Socket *s, SocketBound *out);
+/* Options of a COMBO: the table's own, or the host's list (none without a host). Borrowed. */
+Status socket_options(const Socket *s, struct Host *host, const char *const **names, size_t *count,
+                      Error *err);
+/* ComfyUI's description of one input, ["INT", {"default": 20, ...}], as JSON text. */
+Status socket_write_config(const Socket *s, struct Host *host, bool with_doc, Str *out, Error *err);
 /* ComfyUI's /object_info entry of one class as JSON text; host gives dynamic option lists (may be NULL). */
 Status node_object_info(const NodeDef *def, struct Host *host, Str *out, Error *err);
 

@@ -36,7 +36,7 @@
     X(SOCK_STYLE_MODEL, "STYLE_MODEL")                                                           \
     X(SOCK_UPSCALE_MODEL, "UPSCALE_MODEL")                                                       \
     X(SOCK_MODEL_PATCH, "MODEL_PATCH")                                                           \
-    X(SOCK_ANY, "*")                                                                             \
+    X(SOCK_ANY, "*")                     /* Value, whole: type and content */                    \
     X(SOCK_OTHER, "")
 
 typedef enum SockType {
@@ -58,6 +58,15 @@ typedef struct Value {
         const Ref *object; /* one reference owned; NULL = absent */
     };
 } Value;
+
+/* Several values on one slot (SOCK_F_LIST): what such a socket's field holds in the in/out struct. An
+ * output's items come from mem_alloc and are handed over with it; an input's are borrowed. */
+typedef struct ValueList {
+    Value *items;
+    size_t count;
+} ValueList;
+
+void value_list_fini(ValueList *list);
 
 Status value_copy(const Value *v, Value *out, Error *err); /* text is copied, objects are shared */
 void value_fini(Value *v);

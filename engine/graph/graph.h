@@ -1,0 +1,97 @@
+/* graph.h - the workflow: nodes, links and literal inputs, whatever file they came from.
+ *
+ * Parsers build it with the graph_add_ and graph_set_ calls; check fills in what only the classes know
+ * and stores coerced literals back; plan, run, cache and the metadata of pictures read it.
+ */
+#ifndef WEFT_GRAPH_GRAPH_H
+#define WEFT_GRAPH_GRAPH_H
+
+#include "engine/base/arena.h"
+#include "engine/base/json.h"
+#include "engine/base/map.h"
+#include "engine/graph/literal.h"
+#include "engine/graph/node.h"
+
+/* What is wrong with a link as written; the classes' part (slot range, types) is check's. */
+typedef enum LinkFault {
+    LINK_OK,
+    LINK_BAD_LENGTH,   /* not [id, slot] */
+    LINK_BAD_ID_TYPE,  /* the id is no text */
+    LINK_UNKNOWN_NODE, /* no node of that id */
+    LINK_BAD_SLOT_TYPE /* the slot is no integer */
+} LinkFault;
+
+typedef struct GraphInput {
+    const char *name;
+    const Json *raw; /* as in the file, NULL when a parser computed it; borrowed from the document */
+    bool is_link;
+    LinkFault fault;
+    const char *origin_id; /* link: as written; NULL when it is no text */
+    int origin;            /* link: node index, -1 when unknown */
+    int64_t slot;          /* link: after check counted from 0 */
+    Literal value;         /* literal: after check coerced to the socket's type */
+} GraphInput;
+
+typedef struct GraphNode {
+    const char *id;
+    const char *class_type; /* NULL when the file gives no text */
+    const char *title;      /* NULL when the file gives none */
+    const NodeDef *def;     /* NULL until graph_bind, or when the class is unknown */
+    GraphInput *inputs;     /* owned; in the file's order */
+    int n_inputs, capacity;
+    Map *index;           /* owned; name to position + 1, only for many inputs */
+    bool no_inputs;       /* the file has no "inputs" object */
+    const Json *raw;      /* the node's object; borrowed, NULL when built */
+    const Json *raw_class; /* class_type as written; borrowed */
+    int64_t offset;       /* of the node's object in the file, -1 when unknown */
+    const char *changed;  /* token from outside the graph, NULL = none */
+} GraphNode;
+
+/* A diagnostic that a parser met on the way; check puts it into its report. */
+typedef struct GraphNote {
+    Error error;
+    struct GraphNote *next;
+} GraphNote;
+
+typedef struct Graph {
+    Arena *arena; /* owned: strings, literals */
+    JsonDoc *doc; /* owned: literals and raw values borrow from it */
+    GraphNode *nodes; /* owned */
+    int count, capacity;
+    Map by_id;                 /* id to index + 1 */
+    const char *extra_pnginfo; /* JSON object as text, for metadata; NULL = none */
+    GraphNote *notes, **notes_end;
+} Graph;
+
+Status graph_new(Graph **out, Error *err);
+void graph_free(Graph *g);
+/* Takes the document over; its values may then be borrowed by inputs. */
+void graph_own_doc(Graph *g, JsonDoc *doc);
+
+/* Adds a node and gives its index. An id that is there already starts anew (the last one wins) and
+ * leaves a W101 note. class_type and title may be NULL. */
+Status graph_add_node(Graph *g, const char *id, const char *class_type, const char *title, int *index,
+                      Error *err);
+/* Set one input; one that is there already is replaced. */
+Status graph_set_link(Graph *g, int node, const char *name, const char *origin_id, int64_t slot,
+                      Error *err);
+Status graph_set_literal(Graph *g, int node, const char *name, const Literal *value, Error *err);
+/* A JSON value as an API document has it: an array is a link, all else a literal. */
+Status graph_set_json(Graph *g, int node, const char *name, const Json *value, Error *err);
+/* Removes an input; no effect when there is none. */
+void graph_unset(Graph *g, int node, const char *name);
+/* Keeps a diagnostic for check's report. */
+Status graph_note(Graph *g, const Error *note, Error *err);
+
+/* Finds each link's origin and each node's class (table may be NULL: origins only). */
+Status graph_bind(Graph *g, const NodeTable *table, Error *err);
+
+int graph_find(const Graph *g, const char *id); /* -1 when absent */
+GraphInput *graph_input(const GraphNode *n, const char *name);
+/* Number of outputs that can be linked and whether slot is one of them after counting from the end. */
+bool graph_slot(const GraphNode *origin, int64_t slot, int *out);
+
+/* The graph as an API document, in Python's json.dumps style. Check out->failed afterwards. */
+void graph_write_api(const Graph *g, Str *out);
+
+#endif
