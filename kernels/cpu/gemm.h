@@ -89,14 +89,14 @@ KResult gemm_conv(const GemmOps *ops, KContext *ctx, const KConv *d);
 size_t gemm_conv_scratch(const GemmOps *ops, const KContext *ctx, const KConv *d);
 
 /* The table entries of one path. */
-#define GEMM_ENTRIES(isa)                                                                        \
-    KResult cpu_linear_##isa(KContext *ctx, const KLinear *d)                                    \
-    {                                                                                            \
-        return gemm_linear(&gemm_ops_##isa, ctx, d);                                             \
-    }                                                                                            \
-    size_t cpu_linear_##isa##_scratch(const KContext *ctx, const KLinear *d)                     \
-    {                                                                                            \
-        return gemm_linear_scratch(&gemm_ops_##isa, ctx, d);                                     \
+#define GEMM_ENTRIES(isa)                                                                      \
+    KResult cpu_linear_##isa(KContext *ctx, const KLinear *d)                                  \
+    {                                                                                          \
+        return gemm_linear(&gemm_ops_##isa, ctx, d);                                           \
+    }                                                                                          \
+    size_t cpu_linear_##isa##_scratch(const KContext *ctx, const KLinear *d)                   \
+    {                                                                                          \
+        return gemm_linear_scratch(&gemm_ops_##isa, ctx, d);                                   \
     }
 
 /* ---- packing of weights --------------------------------------------------------------------------- */

@@ -18,6 +18,10 @@ static void begin(void)
         cfg.colsb[i] = 64;
         cfg.rows[i] = 16;
     }
+    __asm__ volatile(""
+                     :
+                     : "r"(&cfg)
+                     : "memory"); /* the intrinsic does not say that it reads all */
     _tile_loadconfig(&cfg);
 }
 

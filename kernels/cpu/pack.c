@@ -51,8 +51,8 @@ static KResult row_floats(const GemmOps *ops, const KWeight *w, int64_t row, int
 
 /* One row's groups into temp, zero from element `count` on. */
 static KResult row_groups(const GemmOps *ops, const GemmKernel *k, bool bf16, const KWeight *w,
-                          int64_t row, int64_t first, int64_t count, int64_t groups, float *row_f32,
-                          uint32_t *out)
+                          int64_t row, int64_t first, int64_t count, int64_t groups,
+                          float *row_f32, uint32_t *out)
 {
     float *f = k->elems == 1 ? (float *)out : row_f32;
     K_TRY(row_floats(ops, w, row, first, count, f));
@@ -109,7 +109,8 @@ KResult pack_weights(const GemmOps *ops, const GemmKernel *k, bool bf16, const K
     }
     for (; chunks > 0; chunks -= step, k0 += PACK_STEP) {
         int64_t n = chunks < step ? chunks : step;
-        K_TRY(pack_step(ops, k, bf16, w, p, k0, n * GEMM_GROUPS, temp, (uint32_t *)(void *)dst));
+        K_TRY(
+            pack_step(ops, k, bf16, w, p, k0, n * GEMM_GROUPS, temp, (uint32_t *)(void *)dst));
         dst += n * k->nr * GEMM_CHUNK_BYTES;
     }
     return K_OK;

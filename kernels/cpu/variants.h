@@ -29,7 +29,7 @@ K_OP_MAP(CPU_DECLARE)
 
 /* op, then the function of generic, avx2, avx512, avx512_bf16, amx. */
 #define CPU_OP_TABLE(X)                                                                           \
-    X(linear,      ref_linear, ref_linear, ref_linear, ref_linear, ref_linear)                    \
+    X(linear,      cpu_linear_generic, cpu_linear_avx2, cpu_linear_avx512, cpu_linear_avx512_bf16, cpu_linear_amx) \
     X(attention,   ref_attention, ref_attention, ref_attention, ref_attention, ref_attention)     \
     X(conv,        ref_conv, ref_conv, ref_conv, ref_conv, ref_conv)                              \
     X(norm_mod,    ref_norm_mod, ref_norm_mod, ref_norm_mod, ref_norm_mod, ref_norm_mod)          \
@@ -47,7 +47,7 @@ K_OP_MAP(CPU_DECLARE)
 
 /* The same for `<op>_scratch`; an operation that is not listed wants none. */
 #define CPU_SCRATCH_TABLE(X)                                                                      \
-    X(linear,      ref_linear_scratch, ref_linear_scratch, ref_linear_scratch, ref_linear_scratch, ref_linear_scratch) \
+    X(linear,      cpu_linear_generic_scratch, cpu_linear_avx2_scratch, cpu_linear_avx512_scratch, cpu_linear_avx512_bf16_scratch, cpu_linear_amx_scratch) \
     X(attention,   ref_attention_scratch, ref_attention_scratch, ref_attention_scratch, ref_attention_scratch, ref_attention_scratch) \
     X(conv,        ref_conv_scratch, ref_conv_scratch, ref_conv_scratch, ref_conv_scratch, ref_conv_scratch)
 

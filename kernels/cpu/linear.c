@@ -1,0 +1,342 @@
+/*
+ * linear.c - y = epilogue(x w^T + bias): blocking, threads and fusions around a path's product tile.
+ *
+ * Rows of x are packed once per call (with the norm of the prologue), or used where they lie when the
+ * tile can read them so. Work is cut over columns of y: a task packs its block of weights, sized for the
+ * second-level cache, straight from the mapped file and runs every row past it. Long K is cut into
+ * blocks whose partial sums wait in float32; the cut depends on K alone.
+ */
+#include "kernels/cpu/gemm.h"
+
+#include "kernels/check.h"
+
+#include <omp.h>
+#include <string.h>
+
+enum { MAX_BLOCK_CHUNKS = 96, BLOCK_CHUNKS_MULTIPLE = 16, SLAB_BYTES = 64 << 20 };
+
+typedef struct Plan {
+    const GemmKernel *k;
+    bool bf16;   /* products of BF16 values */
+    bool direct; /* whole panels of x are read where they lie */
+    int64_t m, outputs;
+    int64_t chunks, block_chunks, k_blocks;
+    int64_t panel_cols, panels; /* columns of y in a panel of weights */
+    int64_t task_panels, task_rows;
+    int64_t slab_rows; /* rows of x in packed form at a time */
+    size_t panel_bytes, slab_bytes, b_bytes, c_bytes, temp_bytes, row_bytes, thread_bytes;
+} Plan;
+
+static int64_t divide_up(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+static int64_t round_up(int64_t a, int64_t b)
+{
+    return divide_up(a, b) * b;
+}
+
+static int64_t min64(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t max64(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static void plan_k(Plan *p, int64_t k)
+{
+    p->chunks = divide_up(k, GEMM_GROUPS * p->k->elems);
+    p->k_blocks = divide_up(p->chunks, MAX_BLOCK_CHUNKS);
+    p->block_chunks = divide_up(p->chunks, p->k_blocks);
+    if (p->k_blocks > 1) p->block_chunks = round_up(p->block_chunks, BLOCK_CHUNKS_MULTIPLE);
+    p->k_blocks = divide_up(p->chunks, p->block_chunks);
+}
+
+/* Shares y among tasks: wide blocks of columns as long as every thread gets at least two, then rows. */
+static void plan_tasks(Plan *p, int threads)
+{
+    int64_t block = p->block_chunks * p->k->nr * GEMM_CHUNK_BYTES, wanted = 2 * threads, tasks;
+
+    p->task_panels = max64(1, min64((int64_t)p->k->b_budget / block, p->panels));
+    if (divide_up(p->panels, p->task_panels) < wanted)
+        p->task_panels = max64(1, p->panels / wanted);
+    tasks = max64(1, divide_up(p->panels, p->task_panels));
+    p->task_rows = max64(p->slab_rows, p->k->mr);
+    if (tasks < wanted)
+        p->task_rows = round_up(divide_up(p->task_rows, divide_up(wanted, tasks)), p->k->mr);
+}
+
+static void plan_sizes(Plan *p, const KLinear *d)
+{
+    int64_t c_rows = p->k_blocks > 1 ? p->task_rows : p->k->mr;
+    int64_t c_cols = p->k_blocks > 1 ? p->task_panels * p->k->nr : p->k->nr;
+
+    p->slab_bytes =
+        p->direct ? p->panel_bytes : p->panel_bytes * (size_t)(p->slab_rows / p->k->mr);
+    p->b_bytes = (size_t)(p->task_panels * p->block_chunks * p->k->nr) * GEMM_CHUNK_BYTES;
+    p->c_bytes = (size_t)round_up(c_rows * c_cols * (int64_t)sizeof(float), 64);
+    p->temp_bytes = (size_t)round_up((int64_t)pack_weights_temp(p->k), 64);
+    p->row_bytes = (size_t)round_up((d->w.k + 64) * (int64_t)sizeof(float), 64);
+    p->thread_bytes = p->b_bytes + p->c_bytes + p->temp_bytes + p->row_bytes;
+}
+
+static bool reads_in_place(const GemmOps *ops, const KLinear *d)
+{
+    return ops->bf16.begin && d->x.dtype == K_BF16 && d->w.k % (2 * GEMM_GROUPS) == 0;
+}
+
+static Plan make_plan(const GemmOps *ops, const KContext *ctx, const KLinear *d, bool bf16)
+{
+    Plan p = { .m = d->x.shape[0], .outputs = d->y.shape[1] };
+    int threads = ctx->threads > 0 ? ctx->threads : 1;
+
+    p.bf16 = bf16;
+    p.k = p.bf16 ? &ops->bf16 : &ops->f32;
+    p.direct = reads_in_place(ops, d);
+    plan_k(&p, d->w.k);
+    p.panel_cols = d->glu ? p.k->nr / 2 : p.k->nr;
+    p.panels = divide_up(p.outputs, p.panel_cols);
+    p.panel_bytes = (size_t)(p.k->mr * p.chunks) * GEMM_CHUNK_BYTES;
+    p.slab_rows = max64(1, SLAB_BYTES / (int64_t)p.panel_bytes) * p.k->mr;
+    if (p.direct || p.slab_rows > p.m) p.slab_rows = round_up(p.m, p.k->mr);
+    plan_tasks(&p, threads);
+    plan_sizes(&p, d);
+    return p;
+}
+
+static size_t plan_bytes(const Plan *p, const KContext *ctx)
+{
+    return p->slab_bytes + (size_t)(ctx->threads > 0 ? ctx->threads : 1) * p->thread_bytes;
+}
+
+/* The pointers of d may be missing here, so that a prologue may or may not come: the larger counts. */
+size_t gemm_linear_scratch(const GemmOps *ops, const KContext *ctx, const KLinear *d)
+{
+    Plan plain = make_plan(ops, ctx, d, d->x.dtype == K_BF16);
+    Plan bf16 = make_plan(ops, ctx, d, d->x.dtype == K_BF16 || d->norm_bf16);
+    size_t a = plan_bytes(&plain, ctx), b = plan_bytes(&bf16, ctx);
+    return a > b ? a : b;
+}
+
+/* ---- rows of x ------------------------------------------------------------------------------------- */
+
+/* Where one call's parts lie in scratch. */
+typedef struct Work {
+    const GemmOps *ops;
+    const KLinear *d;
+    const Plan *p;
+    char *slab;
+    char *b, *temp; /* of this thread */
+    float *c, *row_f32;
+} Work;
+
+static const float *vector_at(const KView *v, int64_t i)
+{
+    return v->data ? (const float *)v->data + i : NULL;
+}
+
+/* Row i of x as float32, normalised when the prologue says so. */
+static const float *row_floats(const Work *w, int64_t i)
+{
+    const KLinear *d = w->d;
+    const float *row = (const float *)d->x.data + i * d->x.stride[0];
+
+    if (d->x.dtype == K_BF16) {
+        w->ops->widen(w->row_f32, (const uint16_t *)d->x.data + i * d->x.stride[0], d->w.k);
+        return w->row_f32;
+    }
+    if (!d->norm_scale.data) return row;
+    w->ops->norm(w->row_f32, row, vector_at(&d->norm_scale, 0), vector_at(&d->norm_shift, 0),
+                 d->w.k, d->norm_eps);
+    if (d->norm_bf16 && w->p->k->elems == 1) w->ops->round(w->row_f32, w->row_f32, d->w.k);
+    return w->row_f32;
+}
+
+/* Cuts row i into the chunks of its panel; zeros after its end. */
+static void pack_row(const Work *w, int64_t i, char *dst)
+{
+    const KLinear *d = w->d;
+    int64_t per_chunk = GEMM_GROUPS * w->p->k->elems,
+            step = (int64_t)w->p->k->mr * GEMM_CHUNK_BYTES;
+    bool same = d->x.dtype == K_BF16 && w->p->k->elems == 2;
+    const float *f = same ? NULL : row_floats(w, i);
+
+    for (int64_t at = 0; at < d->w.k; at += per_chunk, dst += step) {
+        int64_t n = min64(per_chunk, d->w.k - at);
+        if (n < per_chunk) memset(dst, 0, GEMM_CHUNK_BYTES);
+        if (same)
+            memcpy(dst, (const uint16_t *)d->x.data + i * d->x.stride[0] + at, (size_t)n * 2);
+        else if (w->p->k->elems == 2)
+            w->ops->narrow((uint16_t *)(void *)dst, f + at, n);
+        else
+            memcpy(dst, f + at, (size_t)n * 4);
+    }
+}
+
+/* Packs the panel that starts at row `first` of x; rows past the end are zero. */
+static void pack_panel(const Work *w, int64_t first, char *dst)
+{
+    for (int64_t i = 0; i < w->p->k->mr; i++) {
+        char *row = dst + i * GEMM_CHUNK_BYTES;
+        if (first + i < w->p->m)
+            pack_row(w, first + i, row);
+        else
+            for (int64_t n = 0; n < w->p->chunks; n++)
+                memset(row + n * w->p->k->mr * GEMM_CHUNK_BYTES, 0, GEMM_CHUNK_BYTES);
+    }
+}
+
+/* Points the tile at the panel of x that starts at row `first`; slab0 is the slab's first row. */
+static void aim_at_panel(const Work *w, int64_t slab0, int64_t first, int64_t chunk,
+                         GemmTile *t)
+{
+    const Plan *p = w->p;
+    if (p->direct && first + p->k->mr <= p->m) {
+        t->a_row = w->d->x.stride[0] * 2;
+        t->a_chunk = GEMM_CHUNK_BYTES;
+        t->a = (const char *)w->d->x.data + first * t->a_row + chunk * t->a_chunk;
+    } else {
+        int64_t panel = p->direct ? 0 : (first - slab0) / p->k->mr;
+        t->a_row = GEMM_CHUNK_BYTES;
+        t->a_chunk = (ptrdiff_t)p->k->mr * GEMM_CHUNK_BYTES;
+        t->a = w->slab + (size_t)panel * p->panel_bytes + chunk * t->a_chunk;
+    }
+}
+
+/* ---- tasks ------------------------------------------------------------------------------------------ */
+
+typedef struct Task {
+    int64_t panel0, panels; /* of weights */
+    int64_t row0, row1;     /* of x */
+    int64_t slab0;
+} Task;
+
+static void pack_task(const Work *w, const Task *t, int64_t block)
+{
+    const Plan *p = w->p;
+    int64_t chunk = block * p->block_chunks;
+    int64_t chunks = min64(p->block_chunks, p->chunks - chunk);
+
+    for (int64_t i = 0; i < t->panels; i++) {
+        int64_t col = (t->panel0 + i) * p->panel_cols;
+        PackPanel panel = { col, min64(p->panel_cols, p->outputs - col),
+                            w->d->glu ? p->outputs + col : -1 };
+        pack_weights(w->ops, p->k, p->bf16, &w->d->w, panel, chunk * GEMM_GROUPS * p->k->elems,
+                     chunks, w->temp, w->b + i * chunks * p->k->nr * GEMM_CHUNK_BYTES);
+    }
+}
+
+/* Epilogue of the tile at (row, col) of y. */
+static void store_tile(const Work *w, const GemmTile *t, int64_t row, int64_t col)
+{
+    const KLinear *d = w->d;
+    const Plan *p = w->p;
+    bool bf16 = d->y.dtype == K_BF16;
+    GemmStore s = {
+        .c = t->c,
+        .ldc = t->ldc,
+        .rows = (int)min64(p->k->mr, p->m - row),
+        .cols = (int)min64(p->panel_cols, p->outputs - col),
+        .glu_offset = d->glu ? p->k->nr / 2 : 0,
+        .act = d->act,
+        .bias = vector_at(&d->bias, col),
+        .bias_value = d->glu ? vector_at(&d->bias, p->outputs + col) : NULL,
+        .gate = vector_at(&d->gate, col),
+        .residual = vector_at(&d->residual, row * d->residual.stride[0] + col),
+        .residual_row = d->residual.stride[0],
+        .y = (char *)d->y.data + (row * d->y.stride[0] + col) * (bf16 ? 2 : 4),
+        .y_row = d->y.stride[0],
+        .y_bf16 = bf16,
+    };
+    w->ops->store(&s);
+}
+
+/* All tiles of one panel of x against the task's packed weights of K block `block`. */
+static void run_panel(const Work *w, const Task *t, int64_t block, int64_t row)
+{
+    const Plan *p = w->p;
+    int64_t chunk = block * p->block_chunks, nr = p->k->nr;
+    bool partial = p->k_blocks > 1;
+    GemmTile tile = { .segs = 1,
+                      .chunks = min64(p->block_chunks, p->chunks - chunk),
+                      .add = block > 0 };
+
+    aim_at_panel(w, t->slab0, row, chunk, &tile);
+    tile.ldc = partial ? t->panels * nr : nr;
+    for (int64_t i = 0; i < t->panels; i++) {
+        tile.b = w->b + i * tile.chunks * nr * GEMM_CHUNK_BYTES;
+        tile.c = partial ? w->c + (row - t->row0) * tile.ldc + i * nr : w->c;
+        p->k->tile(&tile);
+        if (block == p->k_blocks - 1)
+            store_tile(w, &tile, row, (t->panel0 + i) * p->panel_cols);
+    }
+}
+
+static void run_task(const Work *w, const Task *t)
+{
+    for (int64_t block = 0; block < w->p->k_blocks; block++) {
+        pack_task(w, t, block);
+        for (int64_t row = t->row0; row < t->row1; row += w->p->k->mr)
+            run_panel(w, t, block, row);
+    }
+}
+
+/* One thread's share of a slab: its panels of x, then tasks as they come. */
+static void run_slab(const Work *w, int64_t slab0)
+{
+    const Plan *p = w->p;
+    int64_t mr = p->k->mr, rows = min64(p->slab_rows, p->m - slab0);
+    int64_t first = p->direct ? rows / mr : 0;
+    int64_t column_tasks = divide_up(p->panels, p->task_panels);
+    int64_t row_tasks = divide_up(rows, p->task_rows);
+
+#pragma omp for schedule(dynamic, 1)
+    for (int64_t i = first; i < divide_up(rows, mr); i++)
+        pack_panel(w, slab0 + i * mr, w->slab + (size_t)(p->direct ? 0 : i) * p->panel_bytes);
+
+#pragma omp for schedule(dynamic, 1)
+    for (int64_t i = 0; i < column_tasks * row_tasks; i++) {
+        int64_t panel0 = i / row_tasks * p->task_panels,
+                row0 = slab0 + i % row_tasks * p->task_rows;
+        Task t = { panel0, min64(p->task_panels, p->panels - panel0), row0,
+                   min64(row0 + p->task_rows, slab0 + rows), slab0 };
+        run_task(w, &t);
+    }
+}
+
+/* The dtypes that nothing decodes are met here, before anything is written. */
+static KResult can_decode(const KWeight *w)
+{
+    float probe[PACK_STEP];
+    int64_t block = k_dtype_block_elements(w->dtype);
+    if (w->n == 0) return K_OK;
+    return k_weight_row(w, 0, 0, min64(block, w->k), probe);
+}
+
+KResult gemm_linear(const GemmOps *ops, KContext *ctx, const KLinear *d)
+{
+    K_TRY(k_check_linear(d));
+    K_TRY(can_decode(&d->w));
+    bool bf16 = d->x.dtype == K_BF16 || (d->norm_scale.data && d->norm_bf16);
+    Plan p = make_plan(ops, ctx, d, bf16);
+    if (!ctx->scratch || ctx->scratch_size < plan_bytes(&p, ctx)) return K_NO_SCRATCH;
+
+#pragma omp parallel num_threads(ctx->threads > 0 ? ctx->threads : 1)
+    {
+        char *own =
+            (char *)ctx->scratch + p.slab_bytes + (size_t)omp_get_thread_num() * p.thread_bytes;
+        Work w = { .ops = ops, .d = d, .p = &p, .slab = ctx->scratch, .b = own };
+        w.c = (float *)(void *)(own + p.b_bytes);
+        w.temp = own + p.b_bytes + p.c_bytes;
+        w.row_f32 = (float *)(void *)(w.temp + p.temp_bytes);
+        if (p.k->begin) p.k->begin();
+        for (int64_t slab0 = 0; slab0 < p.m; slab0 += p.slab_rows)
+            run_slab(&w, slab0);
+        if (p.k->end) p.k->end();
+    }
+    return K_OK;
+}
