@@ -42,6 +42,7 @@ typedef struct Events {
     } listeners[EVENTS_MAX_LISTENERS];
     int count;
     atomic_bool cancel; /* set by a signal handler or a server thread, read between operations */
+    atomic_bool matmul_seen; /* EV_FIRST_MATMUL was emitted */
 } Events;
 
 bool events_listen(Events *ev, EventFn fn, void *user); /* false when full */

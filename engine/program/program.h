@@ -31,8 +31,8 @@ ProgValue prog_temp(Program *p, KDtype t, int ndim, const int64_t *shape);
 /* A constant the engine computed (RoPE table): data is borrowed and must outlive the program. */
 ProgValue prog_constant(Program *p, const KView *view);
 /* A window of `base`: same memory, own shape, strides and offset (elements). */
-ProgValue prog_window(Program *p, ProgValue base, int64_t offset, int ndim, const int64_t *shape,
-                      const int64_t *stride);
+ProgValue prog_window(Program *p, ProgValue base, int64_t offset, int ndim,
+                      const int64_t *shape, const int64_t *stride);
 /* Rows [first, first+count) of the first dimension. */
 ProgValue prog_rows(Program *p, ProgValue v, int64_t first, int64_t count);
 /* Columns [first, first+count) of the last dimension of a 2-D value. */
@@ -40,7 +40,8 @@ ProgValue prog_cols(Program *p, ProgValue v, int64_t first, int64_t count);
 /* The value seen as [tokens, heads, d]. */
 ProgValue prog_heads(Program *p, ProgValue v, int64_t heads, int64_t d);
 void prog_output(Program *p, const char *name, ProgValue v);
-KView prog_view_of(const Program *p, ProgValue v); /* shape and dtype; data NULL before planning */
+KView prog_view_of(const Program *p,
+                   ProgValue v); /* shape and dtype; data NULL before planning */
 
 /* Operation arguments: the kernels' descriptors with value indices in place of views. The op table in
  * ops.c (one row per operation) knows how to bind, check, count FLOPs and call each. */
@@ -68,8 +69,8 @@ typedef struct ProgRun {
     Events *events;
     bool dummy;
 } ProgRun;
-Status prog_run(const Program *p, const ProgRun *run, const ProgArg *in, int n_in, const ProgArg *out,
-                int n_out, Error *err);
+Status prog_run(const Program *p, const ProgRun *run, const ProgArg *in, int n_in,
+                const ProgArg *out, int n_out, Error *err);
 
 /* One line per operation: name, shapes, dtypes, offsets. */
 void prog_print(const Program *p, Str *out);
