@@ -1,0 +1,214 @@
+/* weights_source.c - opens the files behind a Weights table. */
+#include "engine/formats/weights_source.h"
+
+#include <string.h>
+
+#include "engine/base/json.h"
+#include "engine/base/mem.h"
+#include "engine/base/str.h"
+#include "engine/formats/safetensors.h"
+
+enum { MAX_INDEX_BYTES = 1 << 26 };
+
+static Status no_memory(Error *err)
+{
+    return error_set(err, E_NOMEM, "out of memory while opening a model file");
+}
+
+static void source_destroy(void *object)
+{
+    Source *s = object;
+
+    for (size_t i = 0; i < s->header_count; i++)
+        safetensors_free(s->headers[i]);
+    for (size_t i = 0; i < s->map_count; i++)
+        ref_drop(s->maps[i]);
+    mem_free(s->headers);
+    mem_free(s->maps);
+    map_fini(&s->metadata);
+    arena_free(s->arena);
+    mem_free(s->path);
+    mem_free(s);
+}
+
+static Status source_new(const char *path, const WeightsOptions *options, Source **out,
+                         Error *err)
+{
+    Source *s = mem_calloc(1, sizeof *s);
+
+    if (!s) return no_memory(err);
+    ref_init(&s->ref, source_destroy);
+    s->arena = arena_new();
+    s->path = mem_strdup(path);
+    if (options) s->options = *options;
+    if (!s->arena || !s->path) {
+        ref_drop(s);
+        return no_memory(err);
+    }
+    *out = s;
+    return OK;
+}
+
+/* Maps a file and hands the mapping to the source. */
+static Status add_map(Source *s, const char *path, FileMap **out, Error *err)
+{
+    FileMap **maps = mem_realloc(s->maps, (s->map_count + 1) * sizeof *maps);
+
+    if (!maps) return no_memory(err);
+    s->maps = maps;
+    TRY(file_map(path, &maps[s->map_count], err));
+    *out = maps[s->map_count++];
+    return OK;
+}
+
+/* ---- safetensors --------------------------------------------------------------------------------- */
+
+static Status add_entry(Source *s, Map *table, const SafeTensor *t, Error *err)
+{
+    Entry *e = arena_alloc(s->arena, sizeof *e);
+
+    if (!e) return no_memory(err);
+    *e = (Entry){ .type = t->type,
+                  .dtype = t->dtype,
+                  .ndim = t->ndim,
+                  .shape = t->shape,
+                  .count = t->count,
+                  .row = t->ndim > 0 ? t->shape[t->ndim - 1] : 1,
+                  .data = t->data,
+                  .size = t->size };
+    return map_put(table, t->name, e) ? OK : no_memory(err);
+}
+
+static Status add_safetensors(Source *s, Map *table, const FileMap *map, Error *err)
+{
+    SafeTensors **headers = mem_realloc(s->headers, (s->header_count + 1) * sizeof *headers);
+    SafeTensors *st;
+
+    if (!headers) return no_memory(err);
+    s->headers = headers;
+    TRY(safetensors_parse(map->data, map->size, &headers[s->header_count], err));
+    st = headers[s->header_count++];
+    for (size_t i = 0; i < st->count; i++)
+        TRY(add_entry(s, table, &st->tensors[i], err));
+    for (size_t i = 0; i < st->metadata_count; i++) {
+        char *value = (char *)(uintptr_t)st->metadata[i].value; /* Map holds plain pointers */
+
+        if (!map_put(&s->metadata, st->metadata[i].key, value)) return no_memory(err);
+    }
+    return OK;
+}
+
+/* ---- one file, whatever it is --------------------------------------------------------------------- */
+
+static bool starts_with(const FileMap *map, const char *magic, size_t n)
+{
+    return map->size >= n && memcmp(map->data, magic, n) == 0;
+}
+
+/* torch.save writes a zip archive, formerly a bare pickle: programs, not data. */
+static Status refuse_pickle(Error *err)
+{
+    error_set(err, E_UNSUPPORTED,
+              "this is a pickle, which can run any program when it is read");
+    error_fix(err, "convert it to .safetensors");
+    return E_UNSUPPORTED;
+}
+
+static Status add_file(Source *s, Map *table, const char *path, Error *err)
+{
+    FileMap *map = NULL;
+    Status status;
+
+    TRY(add_map(s, path, &map, err));
+    if (starts_with(map, "PK\3\4", 4) || starts_with(map, "\x80\x02", 2))
+        status = refuse_pickle(err);
+    else
+        status = add_safetensors(s, table, map, err);
+    if (status != OK) error_at_file(err, path, -1);
+    return status;
+}
+
+/* ---- sharded index --------------------------------------------------------------------------------- */
+
+static Status bad_index(Error *err, const char *path, const Json *at, const char *what)
+{
+    error_set(err, E_FORMAT, "%s", what);
+    error_at_file(err, path, json_offset(at));
+    return E_FORMAT;
+}
+
+static Status add_shard(Source *s, Map *table, const char *index_path, const Json *name,
+                        Error *err)
+{
+    const char *slash = strrchr(index_path, '/');
+    size_t folder = slash ? (size_t)(slash - index_path) + 1 : 0;
+    Str path = { 0 };
+    Status status;
+
+    if (!json_is(name, JSON_STRING))
+        return bad_index(err, index_path, name, "a shard's name is no string");
+    if (!file_name_is_inside(json_string(name)) ||
+        strlen(json_string(name)) != json_string_length(name))
+        return bad_index(err, index_path, name, "a shard lies outside the index's folder");
+    str_add_n(&path, index_path, folder);
+    str_add(&path, json_string(name));
+    status = path.failed ? no_memory(err) : add_file(s, table, path.text, err);
+    str_fini(&path);
+    return status;
+}
+
+static Status add_shards(Source *s, Map *table, const char *path, const Json *root, Error *err)
+{
+    const Json *names = json_get(root, "weight_map");
+    Map seen = { 0 };
+    Status status = OK;
+
+    if (!json_is(names, JSON_OBJECT))
+        return bad_index(err, path, root, "the index has no \"weight_map\" object");
+    for (const Json *j = json_first(names); j && status == OK; j = json_next(j)) {
+        const char *name = json_string(j);
+
+        if (name && map_has(&seen, name)) continue;
+        status = add_shard(s, table, path, j, err);
+        if (status == OK && !map_put(&seen, name, s)) status = no_memory(err);
+    }
+    map_fini(&seen);
+    return status;
+}
+
+static Status add_index(Source *s, Map *table, const char *path, Error *err)
+{
+    char *text = NULL;
+    size_t size = 0;
+    JsonDoc *doc = NULL;
+    Status status;
+
+    TRY(file_read(path, MAX_INDEX_BYTES, &text, &size, err));
+    status = json_parse(text, size, &doc, err);
+    if (status != OK)
+        error_at_file(err, path, -1);
+    else
+        status = add_shards(s, table, path, json_root(doc), err);
+    json_free(doc);
+    mem_free(text);
+    return status;
+}
+
+Status source_open(const char *path, const WeightsOptions *options, Map *table, Source **out,
+                   Error *err)
+{
+    Source *s = NULL;
+    Status status;
+
+    TRY(source_new(path, options, &s, err));
+    if (str_ends_with(path, ".json"))
+        status = add_index(s, table, path, err);
+    else
+        status = add_file(s, table, path, err);
+    if (status == OK) status = source_resolve_scales(s, table, err);
+    if (status == OK)
+        *out = s;
+    else
+        ref_drop(s);
+    return status;
+}

@@ -1,0 +1,47 @@
+/* weights_source.h - the files behind a Weights table: mappings, entries, scales (only weights*.c). */
+#ifndef WEFT_FORMATS_WEIGHTS_SOURCE_H
+#define WEFT_FORMATS_WEIGHTS_SOURCE_H
+
+#include "engine/base/arena.h"
+#include "engine/base/file.h"
+#include "engine/base/map.h"
+#include "engine/formats/weights.h"
+
+/* One tensor of a file. Immutable but for what lookups keep. */
+typedef struct Entry {
+    KDtype type;       /* K_DTYPE_COUNT: no kernel reads it */
+    const char *dtype; /* as the file names it */
+    int ndim;
+    const int64_t *shape; /* outermost first */
+    int64_t count;        /* elements */
+    int64_t row;          /* elements of one stored row; blocks never cross rows */
+    const uint8_t *data;  /* borrowed from the mapping; any alignment */
+    size_t size;
+    struct Entry *scale;  /* of an FP8 matrix, or NULL */
+    const char *foreign;  /* name of a quantisation that no kernel reads, or NULL */
+    const float *widened; /* kept by weights_f32; lies in the source's arena */
+    const void *copy;     /* kept by weights_matrix when the file's own bytes cannot serve */
+} Entry;
+
+/* Everything that the scopes of one opening share. */
+typedef struct Source {
+    Ref ref;
+    Arena *arena; /* owned: entries and what lookups keep */
+    char *path;   /* owned */
+    WeightsOptions options;
+    FileMap **maps; /* owned references */
+    size_t map_count;
+    struct SafeTensors **headers; /* owned; names and shapes of entries lie there */
+    size_t header_count;
+    struct Gguf *gguf; /* owned, or NULL */
+    Map metadata;      /* key -> value; values lie in headers or arena */
+} Source;
+
+/* Opens a model file and fills `table` (name -> Entry *). */
+Status source_open(const char *path, const WeightsOptions *options, Map *table, Source **out,
+                   Error *err);
+
+/* Ties FP8 matrices to their scales and marks quantisations that no kernel reads. */
+Status source_resolve_scales(Source *s, Map *table, Error *err);
+
+#endif
