@@ -1,6 +1,7 @@
 /* host.c - folders, backend, arena and the residency of components. */
 #include "engine/residency/host.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -17,7 +18,8 @@ struct Host {
     void *arena; /* owned */
     size_t arena_size;
     Map paths;   /* owned; "folder/name" -> path, so that callers may borrow */
-    Map listings; /* owned; folder -> Listing */
+    Map listings; /* owned; folder, or a running number -> Listing */
+    const struct Registry *registry; /* borrowed */
     Component *resident; /* referenced; the one that computes now, under the sequential policy */
     HostUse use;
 };
@@ -127,6 +129,16 @@ bool host_dummy(const Host *h)
 bool host_exact(const Host *h)
 {
     return h->options.precision == PRECISION_EXACT;
+}
+
+const struct Registry *host_registry(const Host *h)
+{
+    return h->registry;
+}
+
+void host_set_registry(Host *h, const struct Registry *registry)
+{
+    h->registry = registry;
 }
 
 /* ---- folders ------------------------------------------------------------------------------------- */
@@ -276,6 +288,23 @@ Status host_list_models(Host *h, const char *folder, const char *const **names, 
 {
     Listing *l = map_get(&h->listings, folder);
     if (!l) TRY(make_listing(h, folder, &l, err));
+    *names = (const char *const *)l->names;
+    *count = l->count;
+    return OK;
+}
+
+Status host_keep_list(Host *h, FileList *list, const char *const **names, size_t *count, Error *err)
+{
+    char key[32];
+    Listing *l = mem_calloc(1, sizeof *l);
+    snprintf(key, sizeof key, "#%zu", h->listings.count);
+    if (!l || !map_put(&h->listings, key, l)) {
+        mem_free(l);
+        file_list_fini(list);
+        return error_set(err, E_NOMEM, "no memory for a listing");
+    }
+    l->names = list->names;
+    l->count = list->count;
     *names = (const char *const *)l->names;
     *count = l->count;
     return OK;

@@ -29,6 +29,7 @@ typedef struct HostOptions {
 } HostOptions;
 
 typedef struct Host Host;
+struct Registry; /* engine/sampling/registry.h; opaque here */
 
 Status host_new(const HostOptions *options, Host **out, Error *err);
 void host_free(Host *h);
@@ -50,6 +51,13 @@ Status host_list_models(Host *h, const char *folder, const char *const **names, 
 /* Path of a file of the input, output or temp folder from a name with ComfyUI's annotation
  * ("a.png [output]"); refuses names that leave the folder. */
 Status host_find_input(Host *h, const char *name, const char **path, Error *err);
+
+/* Keeps a list of names for borrowers until the host goes; the list is taken over. */
+Status host_keep_list(Host *h, FileList *list, const char *const **names, size_t *count, Error *err);
+
+/* Samplers and schedulers that are not built in (scripts); NULL = none. */
+const struct Registry *host_registry(const Host *h);
+void host_set_registry(Host *h, const struct Registry *registry);
 
 /* Arena memory shared by all programs, grown to the largest that was asked for; 64-byte aligned. */
 Status host_arena(Host *h, size_t size, void **out, Error *err);
