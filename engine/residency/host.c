@@ -19,7 +19,7 @@ struct Host {
     size_t arena_size;
     Map paths;   /* owned; "folder/name" -> path, so that callers may borrow */
     Map listings; /* owned; folder, or a running number -> Listing */
-    const struct Registry *registry; /* borrowed */
+    HostMenus menus; /* all borrowed */
     Component *resident; /* referenced; the one that computes now, under the sequential policy */
     HostUse use;
 };
@@ -131,14 +131,19 @@ bool host_exact(const Host *h)
     return h->options.precision == PRECISION_EXACT;
 }
 
-const struct Registry *host_registry(const Host *h)
+const HostMenus *host_menus(const Host *h)
 {
-    return h->registry;
+    return &h->menus;
 }
 
-void host_set_registry(Host *h, const struct Registry *registry)
+const struct Registry *host_registry(const Host *h)
 {
-    h->registry = registry;
+    return h->menus.registry;
+}
+
+void host_set_menus(Host *h, const HostMenus *menus)
+{
+    h->menus = *menus;
 }
 
 /* ---- folders ------------------------------------------------------------------------------------- */

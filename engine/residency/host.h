@@ -55,9 +55,15 @@ Status host_find_input(Host *h, const char *name, const char **path, Error *err)
 /* Keeps a list of names for borrowers until the host goes; the list is taken over. */
 Status host_keep_list(Host *h, FileList *list, const char *const **names, size_t *count, Error *err);
 
-/* Samplers and schedulers that are not built in (scripts); NULL = none. */
-const struct Registry *host_registry(const Host *h);
-void host_set_registry(Host *h, const struct Registry *registry);
+/* Samplers and schedulers that are not built in (scripts), and the whole menus with them (NULL-ended;
+ * NULL = built-ins alone). All borrowed; they must outlive the host's use. */
+typedef struct HostMenus {
+    const struct Registry *registry;
+    const char *const *samplers, *const *schedulers;
+} HostMenus;
+const HostMenus *host_menus(const Host *h);
+const struct Registry *host_registry(const Host *h); /* NULL = none */
+void host_set_menus(Host *h, const HostMenus *menus);
 
 /* Arena memory shared by all programs, grown to the largest that was asked for; 64-byte aligned. */
 Status host_arena(Host *h, size_t size, void **out, Error *err);
