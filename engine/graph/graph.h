@@ -23,7 +23,8 @@ typedef enum LinkFault {
 
 typedef struct GraphInput {
     const char *name;
-    const Json *raw; /* as in the file, NULL when a parser computed it; borrowed from the document */
+    const Json
+        *raw; /* as in the file, NULL when a parser computed it; borrowed from the document */
     bool is_link;
     LinkFault fault;
     const char *origin_id; /* link: as written; NULL when it is no text */
@@ -39,12 +40,12 @@ typedef struct GraphNode {
     const NodeDef *def;     /* NULL until graph_bind, or when the class is unknown */
     GraphInput *inputs;     /* owned; in the file's order */
     int n_inputs, capacity;
-    Map *index;           /* owned; name to position + 1, only for many inputs */
-    bool no_inputs;       /* the file has no "inputs" object */
-    const Json *raw;      /* the node's object; borrowed, NULL when built */
+    Map *index;            /* owned; name to position + 1, only for many inputs */
+    bool no_inputs;        /* the file has no "inputs" object */
+    const Json *raw;       /* the node's object; borrowed, NULL when built */
     const Json *raw_class; /* class_type as written; borrowed */
-    int64_t offset;       /* of the node's object in the file, -1 when unknown */
-    const char *changed;  /* token from outside the graph, NULL = none */
+    int64_t offset;        /* of the node's object in the file, -1 when unknown */
+    const char *changed;   /* token from outside the graph, NULL = none */
 } GraphNode;
 
 /* A diagnostic that a parser met on the way; check puts it into its report. */
@@ -54,8 +55,8 @@ typedef struct GraphNote {
 } GraphNote;
 
 typedef struct Graph {
-    Arena *arena; /* owned: strings, literals */
-    JsonDoc *doc; /* owned: literals and raw values borrow from it */
+    Arena *arena;     /* owned: strings, literals */
+    JsonDoc *doc;     /* owned: literals and raw values borrow from it */
     GraphNode *nodes; /* owned */
     int count, capacity;
     Map by_id;                 /* id to index + 1 */
@@ -70,12 +71,13 @@ void graph_own_doc(Graph *g, JsonDoc *doc);
 
 /* Adds a node and gives its index. An id that is there already starts anew (the last one wins) and
  * leaves a W101 note. class_type and title may be NULL. */
-Status graph_add_node(Graph *g, const char *id, const char *class_type, const char *title, int *index,
-                      Error *err);
+Status graph_add_node(Graph *g, const char *id, const char *class_type, const char *title,
+                      int *index, Error *err);
 /* Set one input; one that is there already is replaced. */
 Status graph_set_link(Graph *g, int node, const char *name, const char *origin_id, int64_t slot,
                       Error *err);
-Status graph_set_literal(Graph *g, int node, const char *name, const Literal *value, Error *err);
+Status graph_set_literal(Graph *g, int node, const char *name, const Literal *value,
+                         Error *err);
 /* A JSON value as an API document has it: an array is a link, all else a literal. */
 Status graph_set_json(Graph *g, int node, const char *name, const Json *value, Error *err);
 /* Removes an input; no effect when there is none. */

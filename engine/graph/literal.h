@@ -20,10 +20,11 @@ typedef struct Literal {
     bool fits;          /* INT: |value| < 2^64, magnitude and negative hold it */
     bool negative;      /* INT */
     uint64_t magnitude; /* INT */
-    const char *text;   /* INT: canonical decimal digits; TEXT: the text. In the arena or the document */
-    size_t length;      /* of text */
-    double f;           /* FLOAT */
-    const Json *json;   /* JSON: an object or array of the document */
+    const char
+        *text; /* INT: canonical decimal digits; TEXT: the text. In the arena or the document */
+    size_t length;    /* of text */
+    double f;         /* FLOAT */
+    const Json *json; /* JSON: an object or array of the document */
 } Literal;
 
 Status literal_from_json(Arena *arena, const Json *json, Literal *out, Error *err);

@@ -17,23 +17,28 @@ struct Host; /* engine/residency/host.h: folders, backend, precision, events; op
 
 typedef enum SockFlags {
     SOCK_F_OPTIONAL = 1 << 0,
-    SOCK_F_U64 = 1 << 1,         /* INT that runs to 2^64-1 (seeds) */
+    SOCK_F_U64 = 1 << 1, /* INT that runs to 2^64-1 (seeds) */
     SOCK_F_MULTILINE = 1 << 2,
     SOCK_F_DYNAMIC_PROMPTS = 1 << 3,
     SOCK_F_LAZY = 1 << 4,
-    SOCK_F_CONTROL = 1 << 5,     /* control_after_generate: the editor stores one more widget value */
+    SOCK_F_CONTROL =
+        1 << 5, /* control_after_generate: the editor stores one more widget value */
     SOCK_F_IMAGE_UPLOAD = 1 << 6,
     SOCK_F_FORCE_INPUT = 1 << 7, /* never a widget */
-    SOCK_F_LIST = 1 << 8,        /* output: list of values; input of an INPUT_IS_LIST class: whole list */
+    SOCK_F_LIST =
+        1 << 8, /* output: list of values; input of an INPUT_IS_LIST class: whole list */
     SOCK_F_ADVANCED = 1 << 9,
-    SOCK_F_HIDDEN_PROMPT = 1 << 10, /* hidden: the API graph as JSON text (const char *), for metadata */
-    SOCK_F_HIDDEN_PNGINFO = 1 << 11, /* hidden: JSON object of extra_pnginfo as text (const char *) */
-    SOCK_F_HIDDEN_ID = 1 << 12      /* hidden: the node's id (const char *) */
+    SOCK_F_HIDDEN_PROMPT =
+        1 << 10, /* hidden: the API graph as JSON text (const char *), for metadata */
+    SOCK_F_HIDDEN_PNGINFO =
+        1 << 11,               /* hidden: JSON object of extra_pnginfo as text (const char *) */
+    SOCK_F_HIDDEN_ID = 1 << 12 /* hidden: the node's id (const char *) */
 } SockFlags;
 
 /* Lists the options of a COMBO whose list depends on the host (files of a models folder, Lua names).
  * Strings are borrowed until the host goes. */
-typedef Status (*OptionsFn)(struct Host *host, const char *const **names, size_t *count, Error *err);
+typedef Status (*OptionsFn)(struct Host *host, const char *const **names, size_t *count,
+                            Error *err);
 
 /* What the field at `at` holds: the C type that SOCK_MAP names; a `const Ref *` for other objects (NULL
  * when an optional one is absent); a whole Value for SOCK_ANY and for several types ("A,B"), its type
@@ -81,11 +86,11 @@ typedef enum NodeStage {
 
 typedef struct NodeCall {
     const struct NodeDef *def;
-    const char *id;     /* node id in the workflow */
+    const char *id; /* node id in the workflow */
     struct Host *host;
-    const void *in;     /* filled, typed and range-checked by the engine */
-    void *out;          /* zeroed; references handed over to the engine's cache */
-    Str *ui;            /* JSON object text of UI output ({"images": [...]}) ; append, may stay empty */
+    const void *in; /* filled, typed and range-checked by the engine */
+    void *out;      /* zeroed; references handed over to the engine's cache */
+    Str *ui; /* JSON object text of UI output ({"images": [...]}) ; append, may stay empty */
     Error *err;
     Events *events;
 } NodeCall;
@@ -95,14 +100,16 @@ typedef struct NodeDef {
     const char *display; /* NULL = class_type */
     const char *category;
     const char *doc;
-    const char *engine_note; /* what this engine does with it, when that is not plain from doc; or NULL */
+    const char *
+        engine_note; /* what this engine does with it, when that is not plain from doc; or NULL */
     const Socket *inputs, *outputs;
     size_t in_size, out_size;
     unsigned flags;
     NodeStage stage;
     Status (*run)(NodeCall *call); /* NULL: known, but not executable here (E207) */
     /* Hooks; NULL when the class has none. */
-    Status (*check)(struct Host *host, const void *in, Error *err); /* literal inputs only; E204 and kin */
+    Status (*check)(struct Host *host, const void *in,
+                    Error *err); /* literal inputs only; E204 and kin */
     /* Token that changes when something outside the graph does (a file's content hash). */
     Status (*changed)(struct Host *host, const void *in, char token[65], Error *err);
     /* Names of lazy inputs needed now: sets bit i for input row i. `known` has bit i when it is there. */
@@ -140,10 +147,11 @@ typedef struct SocketBound {
 bool socket_min(const Socket *s, SocketBound *out);
 bool socket_max(const Socket *s, SocketBound *out);
 /* Options of a COMBO: the table's own, or the host's list (none without a host). Borrowed. */
-Status socket_options(const Socket *s, struct Host *host, const char *const **names, size_t *count,
-                      Error *err);
+Status socket_options(const Socket *s, struct Host *host, const char *const **names,
+                      size_t *count, Error *err);
 /* ComfyUI's description of one input, ["INT", {"default": 20, ...}], as JSON text. */
-Status socket_write_config(const Socket *s, struct Host *host, bool with_doc, Str *out, Error *err);
+Status socket_write_config(const Socket *s, struct Host *host, bool with_doc, Str *out,
+                           Error *err);
 /* ComfyUI's /object_info entry of one class as JSON text; host gives dynamic option lists (may be NULL). */
 Status node_object_info(const NodeDef *def, struct Host *host, Str *out, Error *err);
 

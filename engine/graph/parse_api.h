@@ -25,7 +25,7 @@ Status parse_api_json(JsonDoc *doc, const Json *prompt, Graph **out, Error *err)
 
 /* A request to run a prompt. Strings live in the graph. */
 typedef struct PromptRequest {
-    Graph *graph; /* owned */
+    Graph *graph;                      /* owned */
     const char *prompt_id, *client_id; /* NULL = not given */
     bool has_number, front;
     double number;
@@ -36,8 +36,8 @@ typedef struct PromptRequest {
 
 /* Reads the body of POST /prompt. *comfy_type (may be NULL) names the answer's error type when it fails:
  * invalid_json, no_prompt, invalid_prompt, prompt_no_outputs, invalid_request; static text. */
-Status parse_prompt_body(const char *text, size_t length, PromptRequest *out, const char **comfy_type,
-                         Error *err);
+Status parse_prompt_body(const char *text, size_t length, PromptRequest *out,
+                         const char **comfy_type, Error *err);
 void prompt_request_fini(PromptRequest *request);
 
 #endif

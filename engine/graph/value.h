@@ -13,30 +13,30 @@
 
 /* Socket types with a C meaning. name is the workflow's own; a type that is not listed is an opaque link
  * type carried by name (SOCK_OTHER). field: what the node's in/out struct holds. */
-#define SOCK_MAP(X)                                                                              \
-    X(SOCK_INT, "INT")                   /* int64_t (uint64_t when SOCK_F_U64) */               \
-    X(SOCK_FLOAT, "FLOAT")               /* double */                                            \
-    X(SOCK_BOOLEAN, "BOOLEAN")           /* bool */                                              \
-    X(SOCK_STRING, "STRING")             /* const char * */                                      \
-    X(SOCK_COMBO, "COMBO")               /* const char * */                                      \
-    X(SOCK_MODEL, "MODEL")               /* engine/models/model.h Model */                       \
-    X(SOCK_CLIP, "CLIP")                 /* engine/text/encoder.h TextEncoder */                 \
-    X(SOCK_VAE, "VAE")                   /* engine/vae/vae.h Vae */                              \
-    X(SOCK_COND, "CONDITIONING")         /* engine/sampling/cond.h Cond */                       \
-    X(SOCK_LATENT, "LATENT")             /* engine/sampling/latent.h Latent */                   \
-    X(SOCK_IMAGE, "IMAGE")               /* Tensor [B,H,W,C] F32 0..1 */                         \
-    X(SOCK_MASK, "MASK")                 /* Tensor [B,H,W] F32 */                                \
-    X(SOCK_SIGMAS, "SIGMAS")             /* Tensor [n] F32 */                                    \
-    X(SOCK_NOISE, "NOISE")               /* engine/sampling/noise.h Noise */                     \
-    X(SOCK_SAMPLER, "SAMPLER")           /* engine/sampling/samplers.h Sampler */                \
-    X(SOCK_GUIDER, "GUIDER")             /* engine/sampling/guider.h Guider */                   \
-    X(SOCK_CONTROL_NET, "CONTROL_NET")                                                           \
-    X(SOCK_CLIP_VISION, "CLIP_VISION")                                                           \
-    X(SOCK_CLIP_VISION_OUTPUT, "CLIP_VISION_OUTPUT")                                             \
-    X(SOCK_STYLE_MODEL, "STYLE_MODEL")                                                           \
-    X(SOCK_UPSCALE_MODEL, "UPSCALE_MODEL")                                                       \
-    X(SOCK_MODEL_PATCH, "MODEL_PATCH")                                                           \
-    X(SOCK_ANY, "*")                     /* Value, whole: type and content */                    \
+#define SOCK_MAP(X)                                                                            \
+    X(SOCK_INT, "INT")           /* int64_t (uint64_t when SOCK_F_U64) */                      \
+    X(SOCK_FLOAT, "FLOAT")       /* double */                                                  \
+    X(SOCK_BOOLEAN, "BOOLEAN")   /* bool */                                                    \
+    X(SOCK_STRING, "STRING")     /* const char * */                                            \
+    X(SOCK_COMBO, "COMBO")       /* const char * */                                            \
+    X(SOCK_MODEL, "MODEL")       /* engine/models/model.h Model */                             \
+    X(SOCK_CLIP, "CLIP")         /* engine/text/encoder.h TextEncoder */                       \
+    X(SOCK_VAE, "VAE")           /* engine/vae/vae.h Vae */                                    \
+    X(SOCK_COND, "CONDITIONING") /* engine/sampling/cond.h Cond */                             \
+    X(SOCK_LATENT, "LATENT")     /* engine/sampling/latent.h Latent */                         \
+    X(SOCK_IMAGE, "IMAGE")       /* Tensor [B,H,W,C] F32 0..1 */                               \
+    X(SOCK_MASK, "MASK")         /* Tensor [B,H,W] F32 */                                      \
+    X(SOCK_SIGMAS, "SIGMAS")     /* Tensor [n] F32 */                                          \
+    X(SOCK_NOISE, "NOISE")       /* engine/sampling/noise.h Noise */                           \
+    X(SOCK_SAMPLER, "SAMPLER")   /* engine/sampling/samplers.h Sampler */                      \
+    X(SOCK_GUIDER, "GUIDER")     /* engine/sampling/guider.h Guider */                         \
+    X(SOCK_CONTROL_NET, "CONTROL_NET")                                                         \
+    X(SOCK_CLIP_VISION, "CLIP_VISION")                                                         \
+    X(SOCK_CLIP_VISION_OUTPUT, "CLIP_VISION_OUTPUT")                                           \
+    X(SOCK_STYLE_MODEL, "STYLE_MODEL")                                                         \
+    X(SOCK_UPSCALE_MODEL, "UPSCALE_MODEL")                                                     \
+    X(SOCK_MODEL_PATCH, "MODEL_PATCH")                                                         \
+    X(SOCK_ANY, "*") /* Value, whole: type and content */                                      \
     X(SOCK_OTHER, "")
 
 typedef enum SockType {
@@ -54,7 +54,7 @@ typedef struct Value {
         int64_t i; /* SOCK_INT: the bits of a uint64_t when the socket is SOCK_F_U64 */
         double f;
         bool b;
-        char *s;          /* owned: STRING, COMBO */
+        char *s;           /* owned: STRING, COMBO */
         const Ref *object; /* one reference owned; NULL = absent */
     };
 } Value;
@@ -68,7 +68,8 @@ typedef struct ValueList {
 
 void value_list_fini(ValueList *list);
 
-Status value_copy(const Value *v, Value *out, Error *err); /* text is copied, objects are shared */
+Status value_copy(const Value *v, Value *out,
+                  Error *err); /* text is copied, objects are shared */
 void value_fini(Value *v);
 
 #endif
