@@ -274,10 +274,6 @@ Status unigram_t5(Tokenizer **out, Error *err)
         mem_free(u);
         return status;
     }
-    double worst = INFINITY;
-    for (uint32_t i = 0; i < u->pieces.n; i++)
-        worst = fmin(worst, u->scores[i]);
-    u->unknown_score = worst - unknown_penalty;
     ref_init(&u->base.ref, unigram_destroy);
     u->base.kind = "t5";
     u->base.encode = unigram_encode;
