@@ -70,12 +70,12 @@ static inline float k_activate(KAct act, float x)
         return x;
     case K_ACT_SILU:
         return x / (1.0f + expf(-x));
-    case K_ACT_GELU_TANH:
-        return 0.5f * x * (1.0f + tanhf(0.7978845608028654f * (x + 0.044715f * x * x * x)));
+    case K_ACT_GELU_TANH: /* 1 + tanh u = 2 sigmoid(2 u), without the cancellation */
+        return x / (1.0f + expf(-1.5957691216057308f * (x + 0.044715f * x * x * x)));
     case K_ACT_GELU_QUICK:
         return x / (1.0f + expf(-1.702f * x));
     case K_ACT_RELU:
-        return x > 0.0f ? x : 0.0f;
+        return x < 0.0f ? 0.0f : x;
     }
     return x;
 }

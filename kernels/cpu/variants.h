@@ -27,29 +27,34 @@ K_OP_MAP(CPU_DECLARE)
 
 /* clang-format off */
 
+/* A source that is compiled for three paths (meson.build: cpu_every_files). */
+#define CPU_ROW(X, op) X(op, cpu_##op##_generic, cpu_##op##_avx2, cpu_##op##_avx512, cpu_##op##_avx512, cpu_##op##_avx512)
+#define CPU_SCRATCH_ROW(X, op) X(op, cpu_##op##_generic_scratch, cpu_##op##_avx2_scratch, cpu_##op##_avx512_scratch, cpu_##op##_avx512_scratch, cpu_##op##_avx512_scratch)
+
 /* op, then the function of generic, avx2, avx512, avx512_bf16, amx. */
 #define CPU_OP_TABLE(X)                                                                           \
     X(linear,      cpu_linear_generic, cpu_linear_avx2, cpu_linear_avx512, cpu_linear_avx512_bf16, cpu_linear_amx) \
     X(attention,   ref_attention, ref_attention, ref_attention, ref_attention, ref_attention)     \
     X(conv,        ref_conv, ref_conv, ref_conv, ref_conv, ref_conv)                              \
-    X(norm_mod,    ref_norm_mod, ref_norm_mod, ref_norm_mod, ref_norm_mod, ref_norm_mod)          \
-    X(layer_norm,  ref_layer_norm, ref_layer_norm, ref_layer_norm, ref_layer_norm, ref_layer_norm) \
-    X(rms_norm,    ref_rms_norm, ref_rms_norm, ref_rms_norm, ref_rms_norm, ref_rms_norm)          \
-    X(rope,        ref_rope, ref_rope, ref_rope, ref_rope, ref_rope)                              \
-    X(glu,         ref_glu, ref_glu, ref_glu, ref_glu, ref_glu)                                   \
-    X(unary,       ref_unary, ref_unary, ref_unary, ref_unary, ref_unary)                         \
-    X(add,         ref_add, ref_add, ref_add, ref_add, ref_add)                                   \
-    X(affine,      ref_affine, ref_affine, ref_affine, ref_affine, ref_affine)                    \
-    X(embed,       ref_embed, ref_embed, ref_embed, ref_embed, ref_embed)                         \
+    CPU_ROW(X, norm_mod)                                                                          \
+    CPU_ROW(X, layer_norm)                                                                        \
+    CPU_ROW(X, rms_norm)                                                                          \
+    CPU_ROW(X, rope)                                                                              \
+    CPU_ROW(X, glu)                                                                               \
+    CPU_ROW(X, unary)                                                                             \
+    CPU_ROW(X, add)                                                                               \
+    CPU_ROW(X, affine)                                                                            \
+    CPU_ROW(X, embed)                                                                             \
     X(timestep,    ref_timestep, ref_timestep, ref_timestep, ref_timestep, ref_timestep)          \
-    X(copy,        ref_copy, ref_copy, ref_copy, ref_copy, ref_copy)                              \
-    X(group_stats, ref_group_stats, ref_group_stats, ref_group_stats, ref_group_stats, ref_group_stats)
+    CPU_ROW(X, copy)                                                                              \
+    CPU_ROW(X, group_stats)
 
 /* The same for `<op>_scratch`; an operation that is not listed wants none. */
 #define CPU_SCRATCH_TABLE(X)                                                                      \
     X(linear,      cpu_linear_generic_scratch, cpu_linear_avx2_scratch, cpu_linear_avx512_scratch, cpu_linear_avx512_bf16_scratch, cpu_linear_amx_scratch) \
     X(attention,   ref_attention_scratch, ref_attention_scratch, ref_attention_scratch, ref_attention_scratch, ref_attention_scratch) \
-    X(conv,        ref_conv_scratch, ref_conv_scratch, ref_conv_scratch, ref_conv_scratch, ref_conv_scratch)
+    X(conv,        ref_conv_scratch, ref_conv_scratch, ref_conv_scratch, ref_conv_scratch, ref_conv_scratch) \
+    CPU_SCRATCH_ROW(X, group_stats)
 
 /* clang-format on */
 
