@@ -6,7 +6,10 @@
  * within the tolerance of the case, every other byte as it was, the same bits for any number of threads.
  * Error cases spoil one operand at a time: the same code as the reference, and no byte changed.
  *
- *   test_kernels [pattern]    runs the operations whose name matches (cmocka pattern with *)
+ *   OMP_WAIT_POLICY=passive test_kernels [pattern]
+ *
+ * runs the operations whose name matches (cmocka pattern with *). Three threads on two cores would spin
+ * ten times longer than they work, hence the policy.
  */
 #include <setjmp.h>
 #include <stdarg.h>
