@@ -46,6 +46,7 @@ typedef struct GraphNode {
     const Json *raw_class; /* class_type as written; borrowed */
     int64_t offset;        /* of the node's object in the file, -1 when unknown */
     const char *changed;   /* token from outside the graph, NULL = none */
+    bool never_cached;     /* the token could not be had */
 } GraphNode;
 
 /* A diagnostic that a parser met on the way; check puts it into its report. */

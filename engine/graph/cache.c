@@ -1,0 +1,379 @@
+/* cache.c - results of nodes, kept under the signature of their inputs. */
+#include "engine/graph/cache.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/mem.h"
+
+typedef struct Entry {
+    CacheKey key;
+    NodeResult *result; /* one reference owned */
+    uint64_t used;
+} Entry;
+
+/* Open addressing; a power of two, at most half full; result NULL = free. */
+struct Cache {
+    CachePolicy policy;
+    size_t limit, count, slot_count;
+    Entry *slots; /* owned */
+    uint64_t clock;
+};
+
+static Status no_memory(Error *err)
+{
+    return error_set(err, E_NOMEM, "out of memory");
+}
+
+/* ---- results ------------------------------------------------------------------------------------ */
+
+static void result_destroy(void *object)
+{
+    NodeResult *r = object;
+
+    for (int i = 0; i < r->count; i++)
+        value_list_fini(&r->slots[i]);
+    mem_free(r->slots);
+    mem_free(r->ui);
+    mem_free(r);
+}
+
+Status result_new(int slots, NodeResult **out, Error *err)
+{
+    NodeResult *r = mem_calloc(1, sizeof *r);
+
+    if (r) r->slots = mem_calloc((size_t)slots + 1, sizeof *r->slots);
+    if (!r || !r->slots) {
+        mem_free(r);
+        return no_memory(err);
+    }
+    ref_init(&r->ref, result_destroy);
+    r->count = slots;
+    *out = r;
+    return OK;
+}
+
+/* ---- the table ---------------------------------------------------------------------------------- */
+
+Status cache_new(CachePolicy policy, size_t limit, Cache **out, Error *err)
+{
+    Cache *c = mem_calloc(1, sizeof *c);
+
+    if (!c) return no_memory(err);
+    c->policy = policy;
+    c->limit = limit;
+    *out = c;
+    return OK;
+}
+
+void cache_free(Cache *c)
+{
+    if (!c) return;
+    for (size_t i = 0; i < c->slot_count; i++)
+        ref_drop(c->slots[i].result);
+    mem_free(c->slots);
+    mem_free(c);
+}
+
+CachePolicy cache_policy(const Cache *c)
+{
+    return c->policy;
+}
+
+size_t cache_count(const Cache *c)
+{
+    return c->count;
+}
+
+static size_t home(const CacheKey *key, size_t slots)
+{
+    uint64_t h;
+
+    memcpy(&h, key->digest, sizeof h);
+    return (size_t)h & (slots - 1);
+}
+
+/* The entry of a key, or the free one where it would go. */
+static Entry *find(Entry *slots, size_t count, const CacheKey *key)
+{
+    size_t i = home(key, count);
+
+    while (slots[i].result && memcmp(slots[i].key.digest, key->digest, sizeof key->digest) != 0)
+        i = (i + 1) & (count - 1);
+    return &slots[i];
+}
+
+NodeResult *cache_get(Cache *c, const CacheKey *key)
+{
+    Entry *e;
+
+    if (key->never || !c->slot_count) return NULL;
+    e = find(c->slots, c->slot_count, key);
+    if (e->result) e->used = ++c->clock;
+    return e->result;
+}
+
+/* Moves what `keep` tells into a table of that size. */
+static bool rebuild(Cache *c, size_t slots, bool (*keep)(const Entry *, const void *),
+                    const void *user)
+{
+    Entry *fresh = mem_calloc(slots, sizeof *fresh);
+
+    if (!fresh) return false;
+    c->count = 0;
+    for (size_t i = 0; i < c->slot_count; i++) {
+        if (!c->slots[i].result) continue;
+        if (keep && !keep(&c->slots[i], user)) {
+            ref_drop(c->slots[i].result);
+            continue;
+        }
+        *find(fresh, slots, &c->slots[i].key) = c->slots[i];
+        c->count++;
+    }
+    mem_free(c->slots);
+    c->slots = fresh;
+    c->slot_count = slots;
+    return true;
+}
+
+static bool is_recent(const Entry *e, const void *user)
+{
+    return e->used > *(const uint64_t *)user;
+}
+
+/* Drops the entry that was used longest ago. */
+static void make_space(Cache *c)
+{
+    uint64_t oldest = UINT64_MAX;
+
+    for (size_t i = 0; i < c->slot_count; i++)
+        if (c->slots[i].result && c->slots[i].used < oldest) oldest = c->slots[i].used;
+    rebuild(c, c->slot_count, is_recent, &oldest);
+}
+
+void cache_put(Cache *c, const CacheKey *key, NodeResult *result)
+{
+    Entry *e;
+
+    if (key->never || c->policy == CACHE_NONE || (c->policy == CACHE_LRU && c->limit == 0))
+        return;
+    if (c->policy == CACHE_LRU && c->count >= c->limit && !cache_get(c, key)) make_space(c);
+    if (2 * (c->count + 1) > c->slot_count &&
+        !rebuild(c, c->slot_count ? 2 * c->slot_count : 64, NULL, NULL))
+        return;
+    e = find(c->slots, c->slot_count, key);
+    if (!e->result) c->count++;
+    ref_take(result);
+    ref_drop(e->result);
+    *e = (Entry){ *key, result, ++c->clock };
+}
+
+typedef struct Named {
+    const CacheKey *keys; /* sorted */
+    size_t count;
+} Named;
+
+static int compare_keys(const void *a, const void *b)
+{
+    return memcmp(((const CacheKey *)a)->digest, ((const CacheKey *)b)->digest, 32);
+}
+
+static bool is_in(const Entry *e, const void *user)
+{
+    const Named *named = user;
+
+    return bsearch(&e->key, named->keys, named->count, sizeof *named->keys, compare_keys) !=
+           NULL;
+}
+
+Status cache_start(Cache *c, const CacheKey *keys, int count, Error *err)
+{
+    CacheKey *sorted;
+    Named named;
+
+    if (c->policy != CACHE_CLASSIC || !c->count) return OK;
+    sorted = mem_alloc_array((size_t)count + 1, sizeof *sorted);
+    if (!sorted) return no_memory(err);
+    if (count) memcpy(sorted, keys, (size_t)count * sizeof *sorted);
+    qsort(sorted, (size_t)count, sizeof *sorted, compare_keys);
+    named = (Named){ sorted, (size_t)count };
+    bool good = rebuild(c, c->slot_count, is_in, &named);
+    mem_free(sorted);
+    return good ? OK : no_memory(err);
+}
+
+/* ---- keys --------------------------------------------------------------------------------------- */
+
+typedef struct Keys {
+    const Graph *graph;
+    CacheKey *keys;
+    unsigned char *state;     /* owned */
+    int *stack, *at;          /* owned: nodes, and the input of each to look at next */
+    const GraphInput **order; /* owned: inputs of one node by name */
+    Str text;                 /* owned */
+} Keys;
+
+enum { UNSEEN, OPEN, CLOSED };
+
+static void add_text(Sha256 *h, char tag, const char *text, size_t n)
+{
+    uint64_t length = n;
+
+    sha256_add(h, &tag, 1);
+    sha256_add(h, &length, sizeof length);
+    sha256_add(h, text, n);
+}
+
+static void add_digits(Sha256 *h, const char *digits)
+{
+    add_text(h, 'n', digits, strlen(digits));
+}
+
+/* Whole numbers of any kind are equal: 1, 1.0 and true. */
+static void add_float(Sha256 *h, double f)
+{
+    char digits[400];
+
+    if (isfinite(f) && f == trunc(f)) {
+        snprintf(digits, sizeof digits, "%.0f", f == 0 ? 0.0 : f);
+        add_digits(h, digits);
+    } else {
+        add_text(h, 'f', (const char *)&f, sizeof f);
+    }
+}
+
+static void add_literal(Keys *k, Sha256 *h, const Literal *v)
+{
+    switch (v->kind) {
+    case LIT_NULL:
+        add_text(h, '0', "", 0);
+        break;
+    case LIT_BOOL:
+        add_digits(h, v->b ? "1" : "0");
+        break;
+    case LIT_INT:
+        add_text(h, 'n', v->text, v->length);
+        break;
+    case LIT_FLOAT:
+        add_float(h, v->f);
+        break;
+    case LIT_TEXT:
+        add_text(h, 's', v->text, v->length);
+        break;
+    default:
+        str_clear(&k->text);
+        json_write(&k->text, v->json);
+        add_text(h, 'j', k->text.text ? k->text.text : "", k->text.length);
+    }
+}
+
+static void add_input(Keys *k, Sha256 *h, const GraphInput *in, bool *never)
+{
+    add_text(h, 'i', in->name, strlen(in->name));
+    if (!in->is_link) {
+        add_literal(k, h, &in->value);
+    } else if (in->origin < 0) {
+        add_text(h, 'x', in->origin_id ? in->origin_id : "",
+                 in->origin_id ? strlen(in->origin_id) : 0);
+    } else {
+        *never |= k->keys[in->origin].never;
+        add_text(h, 'l', (const char *)k->keys[in->origin].digest, sizeof k->keys->digest);
+        add_text(h, 'k', (const char *)&in->slot, sizeof in->slot);
+    }
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp((*(const GraphInput *const *)a)->name, (*(const GraphInput *const *)b)->name);
+}
+
+static bool takes_id(const GraphNode *n)
+{
+    if (!n->def) return false;
+    for (const Socket *s = n->def->inputs; s && s->name; s++)
+        if (s->flags & SOCK_F_HIDDEN_ID) return true;
+    return n->def->flags & NODE_F_NOT_IDEMPOTENT;
+}
+
+static void finish_key(Keys *k, int node)
+{
+    const GraphNode *n = &k->graph->nodes[node];
+    CacheKey *key = &k->keys[node];
+    Sha256 h;
+
+    key->never |= n->never_cached;
+    sha256_init(&h);
+    add_text(&h, 'c', n->class_type ? n->class_type : "",
+             n->class_type ? strlen(n->class_type) : 0);
+    if (n->changed) add_text(&h, 't', n->changed, strlen(n->changed));
+    if (takes_id(n)) add_text(&h, '#', n->id, strlen(n->id));
+    for (int i = 0; i < n->n_inputs; i++)
+        k->order[i] = &n->inputs[i];
+    qsort(k->order, (size_t)n->n_inputs, sizeof *k->order, compare_names);
+    for (int i = 0; i < n->n_inputs; i++)
+        add_input(k, &h, k->order[i], &key->never);
+    sha256_end(&h, key->digest);
+}
+
+/* Looks at the next input of the node on top; goes to its origin first when that has no key yet. */
+static void key_step(Keys *k, int *depth)
+{
+    int node = k->stack[*depth - 1];
+    const GraphNode *n = &k->graph->nodes[node];
+
+    while (k->at[*depth - 1] < n->n_inputs) {
+        const GraphInput *in = &n->inputs[k->at[*depth - 1]++];
+        if (!in->is_link || in->origin < 0 || k->state[in->origin] == CLOSED) continue;
+        if (k->state[in->origin] == OPEN) {
+            k->keys[node].never = true; /* a cycle */
+            continue;
+        }
+        k->state[in->origin] = OPEN;
+        k->stack[*depth] = in->origin;
+        k->at[(*depth)++] = 0;
+        return;
+    }
+    finish_key(k, node);
+    k->state[node] = CLOSED;
+    --*depth;
+}
+
+static int widest(const Graph *g)
+{
+    int most = 0;
+
+    for (int i = 0; i < g->count; i++)
+        if (g->nodes[i].n_inputs > most) most = g->nodes[i].n_inputs;
+    return most;
+}
+
+Status cache_keys(const Graph *g, CacheKey *keys, Error *err)
+{
+    size_t n = (size_t)g->count + 1;
+    Keys k = { .graph = g, .keys = keys };
+    Status status = OK;
+
+    k.state = mem_calloc(n, sizeof *k.state);
+    k.stack = mem_alloc_array(n, sizeof *k.stack);
+    k.at = mem_alloc_array(n, sizeof *k.at);
+    k.order = mem_alloc_array((size_t)widest(g) + 1, sizeof *k.order);
+    if (!k.state || !k.stack || !k.at || !k.order) status = no_memory(err);
+    if (status == OK) memset(keys, 0, (size_t)g->count * sizeof *keys);
+    for (int i = 0, depth = 0; status == OK && i < g->count; i++) {
+        if (k.state[i] != UNSEEN) continue;
+        k.state[i] = OPEN;
+        k.stack[0] = i;
+        k.at[0] = 0;
+        for (depth = 1; depth > 0;)
+            key_step(&k, &depth);
+    }
+    if (k.text.failed) status = no_memory(err);
+    mem_free(k.state);
+    mem_free(k.stack);
+    mem_free(k.at);
+    mem_free(k.order);
+    str_fini(&k.text);
+    return status;
+}
