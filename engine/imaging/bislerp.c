@@ -17,7 +17,8 @@ static void slerp(const float *a, const float *b, float *out, int64_t channels, 
     na = sqrtf(na);
     nb = sqrtf(nb);
     float ia = na > 0 ? 1 / na : 0, ib = nb > 0 ? 1 / nb : 0;
-    for (int64_t c = 0; c < channels; c++) dot += (a[c * stride] * ia) * (b[c * stride] * ib);
+    for (int64_t c = 0; c < channels; c++)
+        dot += (a[c * stride] * ia) * (b[c * stride] * ib);
     float wa, wb, length = na * (1 - r) + nb * r;
     if (dot > 1 - 1e-5f) {
         wa = 1, wb = 0;
@@ -44,7 +45,8 @@ static Position position(int64_t i, int64_t from, int64_t to)
     float centre = fmaxf(scale * ((float)i + 0.5f) - 0.5f, 0);
     int64_t base = (int64_t)centre;
     if (base > from - 1) base = from - 1;
-    int64_t next = base + 1 < from ? base + 1 : from - 1, after = next + 1 < from ? next + 1 : from - 1;
+    int64_t next = base + 1 < from ? base + 1 : from - 1,
+            after = next + 1 < from ? next + 1 : from - 1;
     float t = centre - (float)base;
     float low = (1 - t) * (float)base + t * (float)next;
     float high = (1 - t) * (float)next + t * (float)after;
@@ -62,7 +64,8 @@ Status resize_bislerp(const Tensor *x, Size2 to, Tensor **out, Error *err)
                 Position p = position(i, w, to.width);
                 const float *row = tensor_f32(x) + (b * ch * h + r) * w;
                 slerp(row + p.first, row + p.second,
-                      tensor_f32(wide) + (b * ch * h + r) * to.width + i, ch, h * w, h * to.width, p.ratio);
+                      tensor_f32(wide) + (b * ch * h + r) * to.width + i, ch, h * w,
+                      h * to.width, p.ratio);
             }
     Status status = tensor_new(K_F32, 4, (int64_t[]){ n, ch, to.height, to.width }, out, err);
     for (int64_t b = 0; status == OK && b < n; b++)
@@ -71,8 +74,8 @@ Status resize_bislerp(const Tensor *x, Size2 to, Tensor **out, Error *err)
             const float *plane = tensor_f32(wide) + b * ch * h * to.width;
             for (int64_t i = 0; i < to.width; i++)
                 slerp(plane + p.first * to.width + i, plane + p.second * to.width + i,
-                      tensor_f32(*out) + (b * ch * to.height + r) * to.width + i, ch, h * to.width,
-                      to.height * to.width, p.ratio);
+                      tensor_f32(*out) + (b * ch * to.height + r) * to.width + i, ch,
+                      h * to.width, to.height * to.width, p.ratio);
         }
     tensor_unref(wide);
     return status;

@@ -19,7 +19,8 @@ typedef struct Border {
 } Border;
 
 /* Fall-off of the mask at pixel (r, c) of an h x w picture; only sides that were padded count. */
-static float feather_at(int64_t r, int64_t c, int64_t h, int64_t w, Border pad, int64_t feathering)
+static float feather_at(int64_t r, int64_t c, int64_t h, int64_t w, Border pad,
+                        int64_t feathering)
 {
     int64_t top = pad.top ? r : h, bottom = pad.bottom ? h - r : h;
     int64_t left = pad.left ? c : w, right = pad.right ? w - c : w;
@@ -43,15 +44,19 @@ Status image_pad(const Tensor *image, int64_t left, int64_t top, int64_t right, 
         *out = NULL;
         return status;
     }
-    for (int64_t i = 0; i < tensor_count(*out); i++) tensor_f32(*out)[i] = 0.5f;
-    for (int64_t i = 0; i < tensor_count(*mask); i++) tensor_f32(*mask)[i] = 1;
+    for (int64_t i = 0; i < tensor_count(*out); i++)
+        tensor_f32(*out)[i] = 0.5f;
+    for (int64_t i = 0; i < tensor_count(*mask); i++)
+        tensor_f32(*mask)[i] = 1;
     for (int64_t b = 0; b < s[0]; b++)
         for (int64_t r = 0; r < s[1]; r++) {
             int64_t row = (b * h + top + r) * w + left;
-            memcpy(tensor_f32(*out) + row * s[3], tensor_f32(image) + (b * s[1] + r) * s[2] * s[3],
+            memcpy(tensor_f32(*out) + row * s[3],
+                   tensor_f32(image) + (b * s[1] + r) * s[2] * s[3],
                    (size_t)(s[2] * s[3]) * sizeof(float));
             for (int64_t c = 0; c < s[2]; c++)
-                tensor_f32(*mask)[row + c] = soft ? feather_at(r, c, s[1], s[2], pad, feathering) : 0;
+                tensor_f32(*mask)[row + c] =
+                    soft ? feather_at(r, c, s[1], s[2], pad, feathering) : 0;
         }
     return OK;
 }
@@ -64,7 +69,8 @@ static Status with_channels(const Tensor *x, int64_t channels, Tensor **out, Err
         *out = tensor_ref(x);
         return OK;
     }
-    TRY(tensor_new(K_F32, 4, (int64_t[]){ x->shape[0], x->shape[1], x->shape[2], channels }, out, err));
+    TRY(tensor_new(K_F32, 4, (int64_t[]){ x->shape[0], x->shape[1], x->shape[2], channels },
+                   out, err));
     for (int64_t i = 0; i < pixels; i++)
         for (int64_t c = 0; c < channels; c++)
             tensor_f32(*out)[i * channels + c] = c < old ? tensor_f32(x)[i * old + c] : 1;
@@ -81,7 +87,8 @@ Status image_batch(const Tensor *a, const Tensor *b, Tensor **out, Error *err)
     if (a->shape[1] == b->shape[1] && a->shape[2] == b->shape[2])
         fitted = tensor_ref(second);
     else
-        TRY_DONE(resize_nhwc(second, a->shape[2], a->shape[1], RESIZE_BILINEAR, true, &fitted, err));
+        TRY_DONE(
+            resize_nhwc(second, a->shape[2], a->shape[1], RESIZE_BILINEAR, true, &fitted, err));
     TRY_DONE(tensor_concat((const Tensor *const[]){ first, fitted }, 2, 0, out, err));
 done:
     tensor_unref(first);
@@ -90,7 +97,8 @@ done:
     return status;
 }
 
-Status image_solid(int64_t width, int64_t height, int64_t batch, int64_t rgb, Tensor **out, Error *err)
+Status image_solid(int64_t width, int64_t height, int64_t batch, int64_t rgb, Tensor **out,
+                   Error *err)
 {
     TRY(tensor_new(K_F32, 4, (int64_t[]){ batch, height, width, 3 }, out, err));
     for (int64_t i = 0; i < batch * height * width; i++)
@@ -102,7 +110,8 @@ Status image_solid(int64_t width, int64_t height, int64_t batch, int64_t rgb, Te
 Status image_invert(const Tensor *image, Tensor **out, Error *err)
 {
     TRY(tensor_clone(image, out, err));
-    for (int64_t i = 0; i < tensor_count(*out); i++) tensor_f32(*out)[i] = 1.0f - tensor_f32(*out)[i];
+    for (int64_t i = 0; i < tensor_count(*out); i++)
+        tensor_f32(*out)[i] = 1.0f - tensor_f32(*out)[i];
     return OK;
 }
 
@@ -135,7 +144,8 @@ static void paste(Tensor *to, const Tensor *source, const Tensor *mask, int64_t 
 }
 
 Status compose_masked(const Tensor *destination, const Tensor *source, int64_t x, int64_t y,
-                      const Tensor *mask, int64_t multiplier, bool resize_source, Tensor **out, Error *err)
+                      const Tensor *mask, int64_t multiplier, bool resize_source, Tensor **out,
+                      Error *err)
 {
     const int64_t *d = destination->shape;
     Status status = OK;

@@ -14,7 +14,8 @@ Status image_pad(const Tensor *image, int64_t left, int64_t top, int64_t right, 
 Status image_batch(const Tensor *a, const Tensor *b, Tensor **out, Error *err);
 
 /* A constant picture; rgb = 0xRRGGBB. */
-Status image_solid(int64_t width, int64_t height, int64_t batch, int64_t rgb, Tensor **out, Error *err);
+Status image_solid(int64_t width, int64_t height, int64_t batch, int64_t rgb, Tensor **out,
+                   Error *err);
 Status image_invert(const Tensor *image, Tensor **out, Error *err);
 
 /*
@@ -23,7 +24,8 @@ Status image_invert(const Tensor *image, Tensor **out, Error *err);
  * to the destination first.
  */
 Status compose_masked(const Tensor *destination, const Tensor *source, int64_t x, int64_t y,
-                      const Tensor *mask, int64_t multiplier, bool resize_source, Tensor **out, Error *err);
+                      const Tensor *mask, int64_t multiplier, bool resize_source, Tensor **out,
+                      Error *err);
 
 /* 8-bit samples as ComfyUI saves them: trunc(clip(255 v, 0, 255)). */
 void image_to_bytes(const float *x, uint8_t *y, int64_t n);

@@ -39,12 +39,13 @@ Status mask_from_image(const Tensor *image, int channel, Tensor **out, Error *er
 {
     const int64_t *s = image->shape;
     if (channel >= s[3])
-        return error_set(err, E_RANGE, "the picture has %lld channels, none is number %d", (long long)s[3],
-                         channel + 1);
+        return error_set(err, E_RANGE, "the picture has %lld channels, none is number %d",
+                         (long long)s[3], channel + 1);
     TRY(new_mask((Planes){ s[0], s[1], s[2] }, out, err));
     const float *x = tensor_f32(image) + channel;
     float *y = tensor_f32(*out);
-    for (int64_t i = 0; i < s[0] * s[1] * s[2]; i++) y[i] = x[i * s[3]];
+    for (int64_t i = 0; i < s[0] * s[1] * s[2]; i++)
+        y[i] = x[i * s[3]];
     return OK;
 }
 
@@ -56,7 +57,8 @@ Status mask_from_color(const Tensor *image, int64_t rgb, Tensor **out, Error *er
     for (int64_t i = 0; i < s[0] * s[1] * s[2]; i++) {
         const float *p = tensor_f32(image) + i * s[3];
         int64_t packed = 0;
-        for (int c = 0; c < 3; c++) packed = packed << 8 | (int64_t)rintf(clamp01(p[c]) * 255.0f);
+        for (int c = 0; c < 3; c++)
+            packed = packed << 8 | (int64_t)rintf(clamp01(p[c]) * 255.0f);
         tensor_f32(*out)[i] = packed == rgb ? 1 : 0;
     }
     return OK;
@@ -67,14 +69,16 @@ Status mask_to_image(const Tensor *mask, Tensor **out, Error *err)
     Planes p = planes_of(mask);
     TRY(tensor_new(K_F32, 4, (int64_t[]){ p.n, p.h, p.w, 3 }, out, err));
     for (int64_t i = 0; i < p.n * p.h * p.w; i++)
-        for (int c = 0; c < 3; c++) tensor_f32(*out)[i * 3 + c] = tensor_f32(mask)[i];
+        for (int c = 0; c < 3; c++)
+            tensor_f32(*out)[i * 3 + c] = tensor_f32(mask)[i];
     return OK;
 }
 
 Status mask_solid(float value, int64_t width, int64_t height, Tensor **out, Error *err)
 {
     TRY(new_mask((Planes){ 1, height, width }, out, err));
-    for (int64_t i = 0; i < width * height; i++) tensor_f32(*out)[i] = value;
+    for (int64_t i = 0; i < width * height; i++)
+        tensor_f32(*out)[i] = value;
     return OK;
 }
 
@@ -82,7 +86,8 @@ Status mask_invert(const Tensor *mask, Tensor **out, Error *err)
 {
     TRY(copy_mask(mask, out, err));
     float *y = tensor_f32(*out);
-    for (int64_t i = 0; i < tensor_count(*out); i++) y[i] = 1.0f - y[i];
+    for (int64_t i = 0; i < tensor_count(*out); i++)
+        y[i] = 1.0f - y[i];
     return OK;
 }
 
@@ -90,19 +95,22 @@ Status mask_threshold(const Tensor *mask, float value, Tensor **out, Error *err)
 {
     TRY(copy_mask(mask, out, err));
     float *y = tensor_f32(*out);
-    for (int64_t i = 0; i < tensor_count(*out); i++) y[i] = y[i] > value ? 1.0f : 0.0f;
+    for (int64_t i = 0; i < tensor_count(*out); i++)
+        y[i] = y[i] > value ? 1.0f : 0.0f;
     return OK;
 }
 
-Status mask_crop(const Tensor *mask, int64_t x, int64_t y, int64_t width, int64_t height, Tensor **out,
-                 Error *err)
+Status mask_crop(const Tensor *mask, int64_t x, int64_t y, int64_t width, int64_t height,
+                 Tensor **out, Error *err)
 {
     Planes p = planes_of(mask);
-    int64_t right = x + width < p.w ? x + width : p.w, bottom = y + height < p.h ? y + height : p.h;
+    int64_t right = x + width < p.w ? x + width : p.w,
+            bottom = y + height < p.h ? y + height : p.h;
     if (x < 0 || y < 0 || right <= x || bottom <= y)
-        return error_set(err, E_RANGE, "the window %lldx%lld at (%lld, %lld) lies outside a %lldx%lld mask",
-                         (long long)width, (long long)height, (long long)x, (long long)y, (long long)p.w,
-                         (long long)p.h);
+        return error_set(err, E_RANGE,
+                         "the window %lldx%lld at (%lld, %lld) lies outside a %lldx%lld mask",
+                         (long long)width, (long long)height, (long long)x, (long long)y,
+                         (long long)p.w, (long long)p.h);
     Planes q = { p.n, bottom - y, right - x };
     TRY(new_mask(q, out, err));
     for (int64_t b = 0; b < p.n; b++)
@@ -120,7 +128,8 @@ static int64_t mirror(int64_t i, int64_t n)
     return i < 0 ? 0 : i >= n ? n - 1 : i;
 }
 
-static float neighbour_best(const float *x, Planes p, int64_t r, int64_t c, bool grow, bool tapered)
+static float neighbour_best(const float *x, Planes p, int64_t r, int64_t c, bool grow,
+                            bool tapered)
 {
     float best = x[r * p.w + c];
     for (int dy = -1; dy <= 1; dy++)
@@ -161,13 +170,15 @@ Status mask_grow(const Tensor *mask, int64_t expand, bool tapered, Tensor **out,
 
 static void scale_column(Tensor *mask, Planes p, int64_t column, float factor)
 {
-    for (int64_t i = 0; i < p.n * p.h; i++) tensor_f32(mask)[i * p.w + column] *= factor;
+    for (int64_t i = 0; i < p.n * p.h; i++)
+        tensor_f32(mask)[i * p.w + column] *= factor;
 }
 
 static void scale_row(Tensor *mask, Planes p, int64_t row, float factor)
 {
     for (int64_t b = 0; b < p.n; b++)
-        for (int64_t c = 0; c < p.w; c++) tensor_f32(mask)[(b * p.h + row) * p.w + c] *= factor;
+        for (int64_t c = 0; c < p.w; c++)
+            tensor_f32(mask)[(b * p.h + row) * p.w + c] *= factor;
 }
 
 static int64_t least(int64_t a, int64_t b)
@@ -175,8 +186,8 @@ static int64_t least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-Status mask_feather(const Tensor *mask, int64_t left, int64_t top, int64_t right, int64_t bottom,
-                    Tensor **out, Error *err)
+Status mask_feather(const Tensor *mask, int64_t left, int64_t top, int64_t right,
+                    int64_t bottom, Tensor **out, Error *err)
 {
     Planes p = planes_of(mask);
     left = least(left, p.w);
@@ -184,10 +195,12 @@ Status mask_feather(const Tensor *mask, int64_t left, int64_t top, int64_t right
     top = least(top, p.h);
     bottom = least(bottom, p.h);
     TRY(copy_mask(mask, out, err));
-    for (int64_t i = 0; i < left; i++) scale_column(*out, p, i, (float)((double)(i + 1) / (double)left));
+    for (int64_t i = 0; i < left; i++)
+        scale_column(*out, p, i, (float)((double)(i + 1) / (double)left));
     for (int64_t i = 0; i < right; i++)
         scale_column(*out, p, i == 0 ? 0 : p.w - i, (float)((double)(i + 1) / (double)right));
-    for (int64_t i = 0; i < top; i++) scale_row(*out, p, i, (float)((double)(i + 1) / (double)top));
+    for (int64_t i = 0; i < top; i++)
+        scale_row(*out, p, i, (float)((double)(i + 1) / (double)top));
     for (int64_t i = 0; i < bottom; i++)
         scale_row(*out, p, i == 0 ? 0 : p.h - i, (float)((double)(i + 1) / (double)bottom));
     return OK;
@@ -195,7 +208,8 @@ Status mask_feather(const Tensor *mask, int64_t left, int64_t top, int64_t right
 
 /* ---- combining ------------------------------------------------------------------------------------ */
 
-static const char *const op_names[MASK_OP_COUNT] = { "multiply", "add", "subtract", "and", "or", "xor" };
+static const char *const op_names[MASK_OP_COUNT] = { "multiply", "add", "subtract",
+                                                     "and",      "or",  "xor" };
 
 bool mask_op_from_name(const char *name, MaskOp *out)
 {
@@ -211,24 +225,32 @@ static float combine(float d, float s, MaskOp op)
 {
     bool a = rintf(d) != 0, b = rintf(s) != 0;
     switch (op) {
-    case MASK_MULTIPLY: return d * s;
-    case MASK_ADD: return d + s;
-    case MASK_SUBTRACT: return d - s;
-    case MASK_AND: return a && b;
-    case MASK_OR: return a || b;
-    case MASK_XOR: return a != b;
-    case MASK_OP_COUNT: break;
+    case MASK_MULTIPLY:
+        return d * s;
+    case MASK_ADD:
+        return d + s;
+    case MASK_SUBTRACT:
+        return d - s;
+    case MASK_AND:
+        return a && b;
+    case MASK_OR:
+        return a || b;
+    case MASK_XOR:
+        return a != b;
+    case MASK_OP_COUNT:
+        break;
     }
     return d;
 }
 
-Status mask_composite(const Tensor *destination, const Tensor *source, int64_t x, int64_t y, MaskOp op,
-                      Tensor **out, Error *err)
+Status mask_composite(const Tensor *destination, const Tensor *source, int64_t x, int64_t y,
+                      MaskOp op, Tensor **out, Error *err)
 {
     Planes d = planes_of(destination), s = planes_of(source);
     int64_t right = least(x + s.w, d.w), bottom = least(y + s.h, d.h);
     if (d.n != s.n && s.n != 1)
-        return error_set(err, E_SHAPE, "%lld source masks cannot go onto %lld", (long long)s.n, (long long)d.n);
+        return error_set(err, E_SHAPE, "%lld source masks cannot go onto %lld", (long long)s.n,
+                         (long long)d.n);
     TRY(copy_mask(destination, out, err));
     for (int64_t b = 0; b < d.n; b++)
         for (int64_t r = y; r < bottom; r++)
@@ -237,7 +259,8 @@ Status mask_composite(const Tensor *destination, const Tensor *source, int64_t x
                 int64_t from = ((s.n == 1 ? 0 : b) * s.h + r - y) * s.w + c - x;
                 *to = combine(*to, tensor_f32(source)[from], op);
             }
-    for (int64_t i = 0; i < tensor_count(*out); i++) tensor_f32(*out)[i] = clamp01(tensor_f32(*out)[i]);
+    for (int64_t i = 0; i < tensor_count(*out); i++)
+        tensor_f32(*out)[i] = clamp01(tensor_f32(*out)[i]);
     return OK;
 }
 
@@ -249,8 +272,8 @@ Status mask_reshape(const Tensor *mask, const int64_t shape[4], Tensor **out, Er
     Status status = tensor_new(K_F32, 4, shape, out, err);
     for (int64_t b = 0; status == OK && b < shape[0]; b++)
         for (int64_t c = 0; c < shape[1]; c++)
-            memcpy(tensor_f32(*out) + (b * shape[1] + c) * area, tensor_f32(small) + (b % n) * area,
-                   (size_t)area * sizeof(float));
+            memcpy(tensor_f32(*out) + (b * shape[1] + c) * area,
+                   tensor_f32(small) + (b % n) * area, (size_t)area * sizeof(float));
     tensor_unref(small);
     return status;
 }
@@ -287,8 +310,8 @@ Status mask_grow_for_inpaint(const Tensor *mask, int64_t k, Tensor **out, Error 
         line_any(tensor_f32(mask) + r * p.w, tensor_f32(rows) + r * p.w, p.w, 1, k > 0 ? k : 1);
     for (int64_t b = 0; b < p.n; b++)
         for (int64_t c = 0; c < p.w; c++)
-            line_any(tensor_f32(rows) + b * p.h * p.w + c, tensor_f32(*out) + b * p.h * p.w + c, p.h, p.w,
-                     k > 0 ? k : 1);
+            line_any(tensor_f32(rows) + b * p.h * p.w + c, tensor_f32(*out) + b * p.h * p.w + c,
+                     p.h, p.w, k > 0 ? k : 1);
     tensor_unref(rows);
     return OK;
 }
@@ -298,13 +321,16 @@ Status mask_neutralise(const Tensor *image, const Tensor *mask, Tensor **out, Er
     const int64_t *s = image->shape;
     Planes p = planes_of(mask);
     if (p.h != s[1] || p.w != s[2])
-        return error_set(err, E_SHAPE, "the mask is %lldx%lld, the picture %lldx%lld", (long long)p.w,
-                         (long long)p.h, (long long)s[2], (long long)s[1]);
+        return error_set(err, E_SHAPE, "the mask is %lldx%lld, the picture %lldx%lld",
+                         (long long)p.w, (long long)p.h, (long long)s[2], (long long)s[1]);
     TRY(tensor_clone(image, out, err));
     for (int64_t i = 0; i < s[0] * p.h * p.w; i++) {
-        float keep = 1.0f - rintf(tensor_f32(mask)[(i / (p.h * p.w)) % p.n * p.h * p.w + i % (p.h * p.w)]);
+        float keep =
+            1.0f -
+            rintf(tensor_f32(mask)[(i / (p.h * p.w)) % p.n * p.h * p.w + i % (p.h * p.w)]);
         float *pixel = tensor_f32(*out) + i * s[3];
-        for (int64_t c = 0; c < s[3] && c < 3; c++) pixel[c] = (pixel[c] - 0.5f) * keep + 0.5f;
+        for (int64_t c = 0; c < s[3] && c < 3; c++)
+            pixel[c] = (pixel[c] - 0.5f) * keep + 0.5f;
     }
     return OK;
 }
@@ -312,12 +338,14 @@ Status mask_neutralise(const Tensor *image, const Tensor *mask, Tensor **out, Er
 /* ---- cropping to multiples -------------------------------------------------------------------------- */
 
 /* x [n, h, w, inner] -> the central window. */
-static Status crop_window(const Tensor *x, Planes p, int64_t inner, int64_t step, int ndim, Tensor **out,
-                          Error *err)
+static Status crop_window(const Tensor *x, Planes p, int64_t inner, int64_t step, int ndim,
+                          Tensor **out, Error *err)
 {
-    int64_t h = p.h / step * step, w = p.w / step * step, top = p.h % step / 2, left = p.w % step / 2;
+    int64_t h = p.h / step * step, w = p.w / step * step, top = p.h % step / 2,
+            left = p.w % step / 2;
     if (h == 0 || w == 0)
-        return error_set(err, E_RANGE, "%lldx%lld is smaller than the %lld pixels of one latent cell",
+        return error_set(err, E_RANGE,
+                         "%lldx%lld is smaller than the %lld pixels of one latent cell",
                          (long long)p.w, (long long)p.h, (long long)step);
     TRY(tensor_new(K_F32, ndim, (int64_t[]){ p.n, h, w, inner }, out, err));
     for (int64_t b = 0; b < p.n; b++)

@@ -15,21 +15,29 @@ Status mask_invert(const Tensor *mask, Tensor **out, Error *err);
 /* 1 where the mask is above value, else 0. */
 Status mask_threshold(const Tensor *mask, float value, Tensor **out, Error *err);
 /* The window [y, y+height) x [x, x+width), cut at the border; E_RANGE when nothing is left. */
-Status mask_crop(const Tensor *mask, int64_t x, int64_t y, int64_t width, int64_t height, Tensor **out,
-                 Error *err);
+Status mask_crop(const Tensor *mask, int64_t x, int64_t y, int64_t width, int64_t height,
+                 Tensor **out, Error *err);
 /* |expand| rounds of 3x3 grey dilation (erosion when negative) with mirrored borders; tapered: only the
  * four neighbours count. */
 Status mask_grow(const Tensor *mask, int64_t expand, bool tapered, Tensor **out, Error *err);
 /* Linear ramps at the sides. The right and bottom ramps count columns from the left edge as the reference
  * does: index -x, so that x = 0 falls on the first column. */
-Status mask_feather(const Tensor *mask, int64_t left, int64_t top, int64_t right, int64_t bottom,
-                    Tensor **out, Error *err);
+Status mask_feather(const Tensor *mask, int64_t left, int64_t top, int64_t right,
+                    int64_t bottom, Tensor **out, Error *err);
 
-typedef enum MaskOp { MASK_MULTIPLY, MASK_ADD, MASK_SUBTRACT, MASK_AND, MASK_OR, MASK_XOR, MASK_OP_COUNT } MaskOp;
+typedef enum MaskOp {
+    MASK_MULTIPLY,
+    MASK_ADD,
+    MASK_SUBTRACT,
+    MASK_AND,
+    MASK_OR,
+    MASK_XOR,
+    MASK_OP_COUNT
+} MaskOp;
 bool mask_op_from_name(const char *name, MaskOp *out);
 /* Combines source into destination at (x, y); a source that lies outside changes nothing. */
-Status mask_composite(const Tensor *destination, const Tensor *source, int64_t x, int64_t y, MaskOp op,
-                      Tensor **out, Error *err);
+Status mask_composite(const Tensor *destination, const Tensor *source, int64_t x, int64_t y,
+                      MaskOp op, Tensor **out, Error *err);
 
 /* Bilinear to the size of `shape` [B,C,h,w], repeated over channels and batch. -> [B,C,h,w] */
 Status mask_reshape(const Tensor *mask, const int64_t shape[4], Tensor **out, Error *err);

@@ -10,9 +10,12 @@
 enum { SIDE_MAX = 1 << 20 };
 
 static const char *const method_names[RESIZE_METHOD_COUNT] = {
-    [RESIZE_NEAREST_EXACT] = "nearest-exact", [RESIZE_BILINEAR] = "bilinear",
-    [RESIZE_AREA] = "area",                   [RESIZE_BICUBIC] = "bicubic",
-    [RESIZE_LANCZOS] = "lanczos",             [RESIZE_BISLERP] = "bislerp",
+    [RESIZE_NEAREST_EXACT] = "nearest-exact",
+    [RESIZE_BILINEAR] = "bilinear",
+    [RESIZE_AREA] = "area",
+    [RESIZE_BICUBIC] = "bicubic",
+    [RESIZE_LANCZOS] = "lanczos",
+    [RESIZE_BISLERP] = "bislerp",
 };
 
 bool resize_method_from_name(const char *name, ResizeMethod *out)
@@ -83,7 +86,8 @@ static int taps_bicubic(int64_t i, int64_t from, int64_t to, int64_t *index, flo
     float centre = scale * ((float)i + 0.5f) - 0.5f;
     int64_t base = (int64_t)floorf(centre);
     cubic_weights(centre - (float)base, weight);
-    for (int t = 0; t < 4; t++) index[t] = clamp_index(base - 1 + t, from);
+    for (int t = 0; t < 4; t++)
+        index[t] = clamp_index(base - 1 + t, from);
     return 4;
 }
 
@@ -126,7 +130,8 @@ static Status taps_init(Taps *t, TapsFn fn, int64_t from, int64_t to, Error *err
     t->weight = mem_alloc_array((size_t)(to * widest), sizeof *t->weight);
     if (!t->first || !t->count || !t->index || !t->weight) {
         taps_fini(t);
-        return error_set(err, E_NOMEM, "no memory for %lld resampling taps", (long long)(to * widest));
+        return error_set(err, E_NOMEM, "no memory for %lld resampling taps",
+                         (long long)(to * widest));
     }
     for (int64_t i = 0; i < to; i++) {
         t->first[i] = i * widest;
@@ -136,8 +141,8 @@ static Status taps_init(Taps *t, TapsFn fn, int64_t from, int64_t to, Error *err
 }
 
 /* One axis: x [rows, from, inner] -> y [rows, to, inner]. */
-static void taps_apply(const Taps *t, const float *x, float *y, int64_t rows, int64_t from, int64_t to,
-                       int64_t inner)
+static void taps_apply(const Taps *t, const float *x, float *y, int64_t rows, int64_t from,
+                       int64_t to, int64_t inner)
 {
     for (int64_t r = 0; r < rows; r++) {
         for (int64_t i = 0; i < to; i++) {
@@ -146,7 +151,8 @@ static void taps_apply(const Taps *t, const float *x, float *y, int64_t rows, in
             for (int64_t k = 0; k < t->count[i]; k++) {
                 const float *in = x + (r * from + t->index[t->first[i] + k]) * inner;
                 float w = t->weight[t->first[i] + k];
-                for (int64_t c = 0; c < inner; c++) out[c] += w * in[c];
+                for (int64_t c = 0; c < inner; c++)
+                    out[c] += w * in[c];
             }
         }
     }
@@ -160,8 +166,10 @@ static Status resize_separable(const Tensor *x, Size2 to, TapsFn fn, Tensor **ou
     Tensor *wide = NULL, *y = NULL;
     TRY_DONE(taps_init(&across, fn, w, to.width, err));
     TRY_DONE(taps_init(&down, fn, h, to.height, err));
-    TRY_DONE(tensor_new(K_F32, 4, (int64_t[]){ x->shape[0], x->shape[1], h, to.width }, &wide, err));
-    TRY_DONE(tensor_new(K_F32, 4, (int64_t[]){ x->shape[0], x->shape[1], to.height, to.width }, &y, err));
+    TRY_DONE(
+        tensor_new(K_F32, 4, (int64_t[]){ x->shape[0], x->shape[1], h, to.width }, &wide, err));
+    TRY_DONE(tensor_new(K_F32, 4, (int64_t[]){ x->shape[0], x->shape[1], to.height, to.width },
+                        &y, err));
     taps_apply(&across, tensor_f32(x), tensor_f32(wide), planes * h, w, to.width, 1);
     taps_apply(&down, tensor_f32(wide), tensor_f32(y), planes, h, to.height, to.width);
     *out = y;
@@ -176,10 +184,12 @@ done:
 
 /* ---- cropping to the target's aspect -------------------------------------------------------- */
 
-static Status crop_nchw(const Tensor *x, int64_t left, int64_t top, Size2 size, Tensor **out, Error *err)
+static Status crop_nchw(const Tensor *x, int64_t left, int64_t top, Size2 size, Tensor **out,
+                        Error *err)
 {
     int64_t planes = x->shape[0] * x->shape[1], h = x->shape[2], w = x->shape[3];
-    TRY(tensor_new(K_F32, 4, (int64_t[]){ x->shape[0], x->shape[1], size.height, size.width }, out, err));
+    TRY(tensor_new(K_F32, 4, (int64_t[]){ x->shape[0], x->shape[1], size.height, size.width },
+                   out, err));
     const float *from = tensor_f32(x);
     float *to = tensor_f32(*out);
     for (int64_t p = 0; p < planes; p++)
@@ -192,14 +202,16 @@ static Status crop_nchw(const Tensor *x, int64_t left, int64_t top, Size2 size, 
 static Status crop_center(const Tensor *x, Size2 to, Tensor **out, Error *err)
 {
     int64_t h = x->shape[2], w = x->shape[3], left = 0, top = 0;
-    double old_aspect = (double)w / (double)h, new_aspect = (double)to.width / (double)to.height;
+    double old_aspect = (double)w / (double)h,
+           new_aspect = (double)to.width / (double)to.height;
     if (old_aspect > new_aspect)
         left = (int64_t)rint(((double)w - (double)w * (new_aspect / old_aspect)) / 2);
     else if (old_aspect < new_aspect)
         top = (int64_t)rint(((double)h - (double)h * (old_aspect / new_aspect)) / 2);
     Size2 size = { w - 2 * left, h - 2 * top };
     if (size.width < 1 || size.height < 1)
-        return error_set(err, E_RANGE, "a %lldx%lld picture cannot be cropped to the aspect of %lldx%lld",
+        return error_set(err, E_RANGE,
+                         "a %lldx%lld picture cannot be cropped to the aspect of %lldx%lld",
                          (long long)w, (long long)h, (long long)to.width, (long long)to.height);
     return crop_nchw(x, left, top, size, out, err);
 }
@@ -209,15 +221,16 @@ static Status crop_center(const Tensor *x, Size2 to, Tensor **out, Error *err)
 static Status check_size(const Tensor *x, int64_t width, int64_t height, Error *err)
 {
     if (width < 1 || height < 1 || width > SIDE_MAX || height > SIDE_MAX)
-        return error_set(err, E_RANGE, "cannot resize to %lldx%lld: sides are 1 to %d", (long long)width,
-                         (long long)height, SIDE_MAX);
+        return error_set(err, E_RANGE, "cannot resize to %lldx%lld: sides are 1 to %d",
+                         (long long)width, (long long)height, SIDE_MAX);
     if (x->ndim != 4 || x->dtype != K_F32 || tensor_count(x) == 0)
-        return error_set(err, E_SHAPE, "resizing takes a non-empty float32 tensor of 4 dimensions");
+        return error_set(err, E_SHAPE,
+                         "resizing takes a non-empty float32 tensor of 4 dimensions");
     return OK;
 }
 
-Status resize_nchw(const Tensor *x, int64_t width, int64_t height, ResizeMethod method, bool center,
-                   Tensor **out, Error *err)
+Status resize_nchw(const Tensor *x, int64_t width, int64_t height, ResizeMethod method,
+                   bool center, Tensor **out, Error *err)
 {
     Size2 to = { width, height };
     Tensor *cropped = NULL;
@@ -226,9 +239,10 @@ Status resize_nchw(const Tensor *x, int64_t width, int64_t height, ResizeMethod 
         TRY(crop_center(x, to, &cropped, err));
     else
         cropped = tensor_ref(x);
-    Status status = method == RESIZE_LANCZOS   ? resize_lanczos(cropped, to, out, err)
-                    : method == RESIZE_BISLERP ? resize_bislerp(cropped, to, out, err)
-                                               : resize_separable(cropped, to, taps_fns[method], out, err);
+    Status status = method == RESIZE_LANCZOS ? resize_lanczos(cropped, to, out, err)
+                    : method == RESIZE_BISLERP
+                        ? resize_bislerp(cropped, to, out, err)
+                        : resize_separable(cropped, to, taps_fns[method], out, err);
     tensor_unref(cropped);
     return status;
 }
@@ -237,7 +251,8 @@ static void transpose_planes(const float *x, float *y, int64_t n, int64_t rows, 
 {
     for (int64_t i = 0; i < n; i++, x += rows * columns, y += rows * columns)
         for (int64_t r = 0; r < rows; r++)
-            for (int64_t c = 0; c < columns; c++) y[c * rows + r] = x[r * columns + c];
+            for (int64_t c = 0; c < columns; c++)
+                y[c * rows + r] = x[r * columns + c];
 }
 
 Status image_to_nchw(const Tensor *x, Tensor **out, Error *err)
@@ -256,8 +271,8 @@ Status image_to_nhwc(const Tensor *x, Tensor **out, Error *err)
     return OK;
 }
 
-Status resize_nhwc(const Tensor *x, int64_t width, int64_t height, ResizeMethod method, bool center,
-                   Tensor **out, Error *err)
+Status resize_nhwc(const Tensor *x, int64_t width, int64_t height, ResizeMethod method,
+                   bool center, Tensor **out, Error *err)
 {
     Status status = OK;
     Tensor *planes = NULL, *resized = NULL;
@@ -271,12 +286,13 @@ done:
     return status;
 }
 
-Status resize_mask(const Tensor *x, int64_t width, int64_t height, ResizeMethod method, bool center,
-                   Tensor **out, Error *err)
+Status resize_mask(const Tensor *x, int64_t width, int64_t height, ResizeMethod method,
+                   bool center, Tensor **out, Error *err)
 {
     Status status = OK;
     Tensor *planes = NULL, *resized = NULL;
-    int64_t n = x->ndim == 3 ? x->shape[0] : 1, h = x->shape[x->ndim - 2], w = x->shape[x->ndim - 1];
+    int64_t n = x->ndim == 3 ? x->shape[0] : 1, h = x->shape[x->ndim - 2],
+            w = x->shape[x->ndim - 1];
     TRY_DONE(tensor_reshape(x, 4, (int64_t[]){ n, 1, h, w }, &planes, err));
     TRY_DONE(resize_nchw(planes, width, height, method, center, &resized, err));
     TRY_DONE(tensor_reshape(resized, 3, (int64_t[]){ n, height, width }, out, err));
@@ -313,7 +329,8 @@ Size2 size_total_pixels(Size2 image, double megapixels, int64_t step)
 {
     double w = (double)image.width, h = (double)image.height, s = (double)step;
     double factor = sqrt(megapixels * 1024 * 1024 / (w * h));
-    return (Size2){ (int64_t)rint(w * factor / s) * step, (int64_t)rint(h * factor / s) * step };
+    return (Size2){ (int64_t)rint(w * factor / s) * step,
+                    (int64_t)rint(h * factor / s) * step };
 }
 
 Size2 size_latent_upscale(Size2 latent, int64_t width, int64_t height)

@@ -23,16 +23,16 @@ bool resize_method_from_name(const char *name, ResizeMethod *out);
  * a channel (the reference transposes it, a quirk that is not copied).
  * Errors: E_RANGE for a size below 1 or above 2^20, E_NOMEM.
  */
-Status resize_nchw(const Tensor *x, int64_t width, int64_t height, ResizeMethod method, bool center,
-                   Tensor **out, Error *err);
+Status resize_nchw(const Tensor *x, int64_t width, int64_t height, ResizeMethod method,
+                   bool center, Tensor **out, Error *err);
 
 /* The same for pictures [N, H, W, C]. */
-Status resize_nhwc(const Tensor *x, int64_t width, int64_t height, ResizeMethod method, bool center,
-                   Tensor **out, Error *err);
+Status resize_nhwc(const Tensor *x, int64_t width, int64_t height, ResizeMethod method,
+                   bool center, Tensor **out, Error *err);
 
 /* Masks [N, H, W]. */
-Status resize_mask(const Tensor *x, int64_t width, int64_t height, ResizeMethod method, bool center,
-                   Tensor **out, Error *err);
+Status resize_mask(const Tensor *x, int64_t width, int64_t height, ResizeMethod method,
+                   bool center, Tensor **out, Error *err);
 
 /* Layout changes, float32. */
 Status image_to_nchw(const Tensor *nhwc, Tensor **out, Error *err);

@@ -17,10 +17,11 @@ struct Host {
     KContext context;
     void *arena; /* owned */
     size_t arena_size;
-    Map paths;   /* owned; "folder/name" -> path, so that callers may borrow */
-    Map listings; /* owned; folder, or a running number -> Listing */
+    Map paths;       /* owned; "folder/name" -> path, so that callers may borrow */
+    Map listings;    /* owned; folder, or a running number -> Listing */
     HostMenus menus; /* all borrowed */
-    Component *resident; /* referenced; the one that computes now, under the sequential policy */
+    Component
+        *resident; /* referenced; the one that computes now, under the sequential policy */
     HostUse use;
 };
 
@@ -31,7 +32,8 @@ typedef struct Listing {
 
 static void listing_free(Listing *l)
 {
-    for (size_t i = 0; i < l->count; i++) mem_free(l->names[i]);
+    for (size_t i = 0; i < l->count; i++)
+        mem_free(l->names[i]);
     mem_free(l->names);
     mem_free(l);
 }
@@ -82,7 +84,8 @@ Status host_new(const HostOptions *options, Host **out, Error *err)
 
 static void free_map_values(Map *m, void (*drop)(void *))
 {
-    for (size_t i = 0; i < m->count; i++) drop(m->entries[i].value);
+    for (size_t i = 0; i < m->count; i++)
+        drop(m->entries[i].value);
     map_fini(m);
 }
 
@@ -161,8 +164,9 @@ static const char *alias_of(const char *folder)
     return NULL;
 }
 
-static const char *const model_suffixes[] = { ".safetensors", ".sft",   ".gguf", ".ckpt", ".pt", ".pt2",
-                                              ".bin",         ".pth", ".pkl",  ".index.json", NULL };
+static const char *const model_suffixes[] = { ".safetensors", ".sft",        ".gguf", ".ckpt",
+                                              ".pt",          ".pt2",        ".bin",  ".pth",
+                                              ".pkl",         ".index.json", NULL };
 
 /* Keeps a path for borrowers under a key; takes ownership of `path`. */
 static Status keep_path(Host *h, const char *key, char *path, const char **out, Error *err)
@@ -226,7 +230,8 @@ static Status missing_model(Host *h, const char *folder, const char *name, Error
     return E_MISSING;
 }
 
-Status host_find_model(Host *h, const char *folder, const char *name, const char **path, Error *err)
+Status host_find_model(Host *h, const char *folder, const char *name, const char **path,
+                       Error *err)
 {
     if (!file_name_is_inside(name))
         return error_set(err, E_RANGE, "model name '%s' leaves its folder", name);
@@ -262,7 +267,8 @@ static Status listing_add(Listing *l, const char *models, const char *folder, Er
     l->names = grown;
     for (size_t i = 0; i < found.count; i++) {
         bool known = false;
-        for (size_t k = 0; k < l->count && !known; k++) known = strcmp(l->names[k], found.names[i]) == 0;
+        for (size_t k = 0; k < l->count && !known; k++)
+            known = strcmp(l->names[k], found.names[i]) == 0;
         if (known) continue;
         l->names[l->count++] = found.names[i];
         found.names[i] = NULL;
@@ -281,7 +287,8 @@ static Status make_listing(Host *h, const char *folder, Listing **out, Error *er
     for (const char *const *m = h->options.models; status == OK && m && *m; m++)
         for (int i = 0; i < 2 && status == OK; i++)
             if (folders[i]) status = listing_add(l, *m, folders[i], err);
-    if (status == OK && l->count > 1) qsort(l->names, l->count, sizeof *l->names, compare_names);
+    if (status == OK && l->count > 1)
+        qsort(l->names, l->count, sizeof *l->names, compare_names);
     if (status == OK && !map_put(&h->listings, folder, l))
         status = error_set(err, E_NOMEM, "no memory for a listing");
     if (status != OK && l) listing_free(l);
@@ -289,7 +296,8 @@ static Status make_listing(Host *h, const char *folder, Listing **out, Error *er
     return status;
 }
 
-Status host_list_models(Host *h, const char *folder, const char *const **names, size_t *count, Error *err)
+Status host_list_models(Host *h, const char *folder, const char *const **names, size_t *count,
+                        Error *err)
 {
     Listing *l = map_get(&h->listings, folder);
     if (!l) TRY(make_listing(h, folder, &l, err));
@@ -298,7 +306,8 @@ Status host_list_models(Host *h, const char *folder, const char *const **names, 
     return OK;
 }
 
-Status host_keep_list(Host *h, FileList *list, const char *const **names, size_t *count, Error *err)
+Status host_keep_list(Host *h, FileList *list, const char *const **names, size_t *count,
+                      Error *err)
 {
     char key[32];
     Listing *l = mem_calloc(1, sizeof *l);
@@ -320,12 +329,9 @@ static const char *annotated_folder(const Host *h, Str *name)
 {
     const struct {
         const char *mark, *folder;
-    } marks[] = { { " [input]", h->options.input },
-                  { " [output]", h->options.output },
-                  { " [temp]", h->options.temp },
-                  { "[input]", h->options.input },
-                  { "[output]", h->options.output },
-                  { "[temp]", h->options.temp } };
+    } marks[] = { { " [input]", h->options.input },  { " [output]", h->options.output },
+                  { " [temp]", h->options.temp },    { "[input]", h->options.input },
+                  { "[output]", h->options.output }, { "[temp]", h->options.temp } };
     for (size_t i = 0; i < sizeof marks / sizeof *marks; i++) {
         if (!name->text || !str_ends_with(name->text, marks[i].mark)) continue;
         name->length -= strlen(marks[i].mark);
@@ -373,7 +379,8 @@ Status host_arena(Host *h, size_t size, void **out, Error *err)
         h->arena_size = 0;
         h->arena = mem_aligned(64, size);
         if (!h->arena)
-            return error_set(err, E_NOMEM, "no memory for a program arena of %zu MiB", size >> 20);
+            return error_set(err, E_NOMEM, "no memory for a program arena of %zu MiB",
+                             size >> 20);
         h->arena_size = size;
     }
     *out = h->arena;
@@ -384,13 +391,17 @@ Status host_enter(Host *h, Component *c, Error *err)
 {
     (void)err;
     if (h->resident == c) return OK;
-    if (h->resident && h->options.residency != RESIDENCY_HYBRID && !h->options.dummy && h->resident->release)
+    if (h->resident && h->options.residency != RESIDENCY_HYBRID && !h->options.dummy &&
+        h->resident->release)
         h->resident->release(h->resident);
     ref_drop(h->resident);
     h->resident = ref_take(c);
     if (c->bytes > h->use.weights_peak) h->use.weights_peak = c->bytes;
-    events_emit(&h->events, &(Event){ .kind = EV_COMPONENT, .text = c->name, .path = c->file,
-                                      .detail = "RAM", .bytes = c->bytes });
+    events_emit(&h->events, &(Event){ .kind = EV_COMPONENT,
+                                      .text = c->name,
+                                      .path = c->file,
+                                      .detail = "RAM",
+                                      .bytes = c->bytes });
     return OK;
 }
 

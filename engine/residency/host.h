@@ -20,12 +20,12 @@ typedef struct HostOptions {
     const char *cache_dir;
     Precision precision;
     Residency residency;
-    int threads;       /* 0 = one per core */
-    const char *isa;   /* instruction-set path by name; NULL = best */
-    const char *device; /* "auto", "cpu", "cuda" */
+    int threads;                   /* 0 = one per core */
+    const char *isa;               /* instruction-set path by name; NULL = best */
+    const char *device;            /* "auto", "cpu", "cuda" */
     int64_t ram_limit, vram_limit; /* bytes; 0 = none */
-    bool dummy;        /* no weights' contents, no files written */
-    bool metadata;     /* write workflow metadata into outputs */
+    bool dummy;                    /* no weights' contents, no files written */
+    bool metadata;                 /* write workflow metadata into outputs */
 } HostOptions;
 
 typedef struct Host Host;
@@ -44,7 +44,8 @@ bool host_exact(const Host *h);
 /* Finds `name` below <models>/<folder> for every models folder (and ComfyUI's aliases: unet for
  * diffusion_models, clip for text_encoders). *path is borrowed until the host goes. Errors: E_MISSING
  * naming the nearest file that exists; E_RANGE for a name that leaves the folder. */
-Status host_find_model(Host *h, const char *folder, const char *name, const char **path, Error *err);
+Status host_find_model(Host *h, const char *folder, const char *name, const char **path,
+                       Error *err);
 /* All names below the folder, sorted as ComfyUI lists them; borrowed. */
 Status host_list_models(Host *h, const char *folder, const char *const **names, size_t *count,
                         Error *err);
@@ -53,7 +54,8 @@ Status host_list_models(Host *h, const char *folder, const char *const **names, 
 Status host_find_input(Host *h, const char *name, const char **path, Error *err);
 
 /* Keeps a list of names for borrowers until the host goes; the list is taken over. */
-Status host_keep_list(Host *h, FileList *list, const char *const **names, size_t *count, Error *err);
+Status host_keep_list(Host *h, FileList *list, const char *const **names, size_t *count,
+                      Error *err);
 
 /* Samplers and schedulers that are not built in (scripts), and the whole menus with them (NULL-ended;
  * NULL = built-ins alone). All borrowed; they must outlive the host's use. */
@@ -72,9 +74,9 @@ Status host_arena(Host *h, size_t size, void **out, Error *err);
  * other components' mapped pages away first. `release` is called on the component to drop its pages. */
 typedef struct Component {
     Ref ref;
-    const char *name;  /* "text encoder", "transformer", "VAE"; borrowed, static */
-    const char *file;  /* owned by the component */
-    int64_t bytes;     /* of weights it touches */
+    const char *name; /* "text encoder", "transformer", "VAE"; borrowed, static */
+    const char *file; /* owned by the component */
+    int64_t bytes;    /* of weights it touches */
     void (*release)(struct Component *c);
 } Component;
 Status host_enter(Host *h, Component *c, Error *err);

@@ -19,7 +19,8 @@ static void keep_top_level(FileList *l)
     l->count = kept;
 }
 
-Status input_list(Host *h, const char *const *suffixes, const char *const **names, size_t *count, Error *err)
+Status input_list(Host *h, const char *const *suffixes, const char *const **names,
+                  size_t *count, Error *err)
 {
     FileList found = { 0 };
     TRY(file_list(host_options(h)->input, suffixes, &found, err));

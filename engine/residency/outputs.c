@@ -24,7 +24,8 @@ static void expand(Str *out, const char *prefix, const Variable *variables, size
 {
     for (const char *p = prefix; *p;) {
         size_t i = 0;
-        while (i < n && strncmp(p, variables[i].name, strlen(variables[i].name)) != 0) i++;
+        while (i < n && strncmp(p, variables[i].name, strlen(variables[i].name)) != 0)
+            i++;
         if (i == n) {
             str_add_char(out, *p++);
             continue;
@@ -40,9 +41,10 @@ static void expand_prefix(Str *out, const char *prefix, int64_t width, int64_t h
     struct tm t = { 0 };
     localtime_r(&now, &t);
     const Variable variables[] = {
-        { "%width%", width, 1 },        { "%height%", height, 1 },    { "%year%", t.tm_year + 1900, 1 },
-        { "%month%", t.tm_mon + 1, 2 }, { "%day%", t.tm_mday, 2 },    { "%hour%", t.tm_hour, 2 },
-        { "%minute%", t.tm_min, 2 },    { "%second%", t.tm_sec, 2 },
+        { "%width%", width, 1 },           { "%height%", height, 1 },
+        { "%year%", t.tm_year + 1900, 1 }, { "%month%", t.tm_mon + 1, 2 },
+        { "%day%", t.tm_mday, 2 },         { "%hour%", t.tm_hour, 2 },
+        { "%minute%", t.tm_min, 2 },       { "%second%", t.tm_sec, 2 },
     };
     expand(out, prefix, variables, sizeof variables / sizeof *variables);
 }
@@ -90,15 +92,16 @@ static Status fill(const char *root, const char *prefix, bool make, OutputName *
     return OK;
 }
 
-Status output_name_init(const char *root, const char *prefix, int64_t width, int64_t height, bool make,
-                        OutputName *out, Error *err)
+Status output_name_init(const char *root, const char *prefix, int64_t width, int64_t height,
+                        bool make, OutputName *out, Error *err)
 {
     Str expanded = { 0 };
     OutputName n = { 0 };
     expand_prefix(&expanded, prefix, width, height);
     if (!expanded.text) str_add(&expanded, "");
-    Status status = expanded.failed ? error_set(err, E_NOMEM, "no memory for a file name")
-                                    : fill(root, expanded.text ? expanded.text : "", make, &n, err);
+    Status status = expanded.failed
+                        ? error_set(err, E_NOMEM, "no memory for a file name")
+                        : fill(root, expanded.text ? expanded.text : "", make, &n, err);
     str_fini(&expanded);
     if (status != OK) {
         output_name_fini(&n);
@@ -116,7 +119,8 @@ void output_name_fini(OutputName *n)
     memset(n, 0, sizeof *n);
 }
 
-char *output_file_name(const OutputName *n, int64_t batch_index, int64_t counter, const char *extension)
+char *output_file_name(const OutputName *n, int64_t batch_index, int64_t counter,
+                       const char *extension)
 {
     Str s = { 0 };
     const Variable batch = { "%batch_num%", batch_index, 1 };
