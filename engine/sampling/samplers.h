@@ -15,14 +15,14 @@ typedef struct SamplerOptions {
     double r, r2;     /* stage positions: dpmpp_sde, seeds_2 (r), seeds_3 (r, r2) */
     int order;        /* lms, dpm_adaptive, ipndm, ipndm_v, deis: max order */
     int max_stage;    /* er_sde */
+    bool er_reverse;  /* er_sde: noise scaler v^(eta+1) rather than the default */
     bool solver_heun; /* dpmpp_2m_sde: heun rather than midpoint */
     bool phi_2;       /* seeds_2 */
     double ge_gamma;  /* gradient_estimation */
     double rtol, atol, h_init, pcoeff, icoeff, dcoeff, accept_safety; /* dpm_adaptive */
     int predictor_order, corrector_order;                             /* sa_solver */
-    bool simple_order_2;
-    double sa_eta;           /* sa_solver: tau inside its window */
-    double sa_start, sa_end; /* the window in percent */
+    bool pece, simple_order_2;
+    double sde_start, sde_end; /* sa_solver: window in percent where eta acts */
 } SamplerOptions;
 
 typedef enum SamplerNoise { NOISE_NONE, NOISE_DEFAULT, NOISE_BROWNIAN } SamplerNoise;
@@ -83,8 +83,6 @@ typedef struct RunEvent {
     const Tensor *denoised, *x; /* STEP */
 } RunEvent;
 
-enum { RUN_MAX_TEMPS = 24 };
-
 /* One run of a sampler. The caller fills the first part; sampler_run sets up the rest. */
 struct SamplerRun {
     /* from the caller */
@@ -109,7 +107,7 @@ struct SamplerRun {
     /* private */
     Rng rng;
     Brownian *tree;
-    Tensor *temps[RUN_MAX_TEMPS]; /* owned */
+    Tensor **temps; /* owned array of owned references */
     int temp_count;
 };
 
