@@ -39,5 +39,6 @@ int main(int argc, char **argv)
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     int failed = run_token_tests();
     failed += run_vector_tests();
+    failed += run_model_tests();
     return failed != 0;
 }
