@@ -114,14 +114,20 @@ typedef struct Tile {
     int64_t rows, columns;
 } Tile;
 
+/* Reads and writes runs; the turn itself happens in a buffer, because columns that lie a power of two
+ * apart would push each other out of the cache. */
 #define DEFINE_TILE(name, from, to, convert)                                                   \
     static void tile_##name(const Tile *t)                                                     \
     {                                                                                          \
-        const from *x = (const from *)t->x->data + t->x_at;                                    \
-        to *y = (to *)t->y->data + t->y_at;                                                    \
+        to turned[TILE][TILE];                                                                 \
+        for (int64_t c = 0; c < t->columns; c++) {                                             \
+            const from *x = (const from *)t->x->data + t->x_at + c * t->x_step;                \
+            for (int64_t r = 0; r < t->rows; r++)                                              \
+                turned[r][c] = convert(x[r]);                                                  \
+        }                                                                                      \
         for (int64_t r = 0; r < t->rows; r++)                                                  \
-            for (int64_t c = 0; c < t->columns; c++)                                           \
-                y[r * t->y_step + c] = convert(x[c * t->x_step + r]);                          \
+            memcpy((to *)t->y->data + t->y_at + r * t->y_step, turned[r],                      \
+                   (size_t)t->columns * sizeof(to));                                           \
     }
 DEFINE_TILE(1, uint8_t, uint8_t, )
 DEFINE_TILE(2, uint16_t, uint16_t, )

@@ -61,17 +61,27 @@ typedef struct RowNorm {
     float plus, mul_absent, eps;
 } RowNorm;
 
+typedef struct RowMoments {
+    float mean, inverse; /* 1/deviation */
+} RowMoments;
+
+static inline void normalise_at(const RowNorm *r, RowMoments m, int64_t i, int64_t c, int64_t n)
+{
+    vf v = (v_get(r->x, i * r->x->stride[0] + c, n) - v_set1(m.mean)) * v_set1(m.inverse);
+    vf mul = v_get_or(r->mul, c, n, r->mul_absent) + v_set1(r->plus);
+    v_put(r->y, i * r->y->stride[0] + c, n, v_fma(v, mul, v_get_or(r->add, c, n, 0)));
+}
+
 static void normalise_row(const RowNorm *r, int64_t i)
 {
-    int64_t n = r->x->shape[1], x_at = i * r->x->stride[0], y_at = i * r->y->stride[0];
-    float mean = row_mean((const float *)r->x->data + x_at, n);
-    float inverse = inverse_root(row_squares(r->x, x_at, n, mean), n, r->eps);
+    int64_t n = r->x->shape[1], at = i * r->x->stride[0], c = 0;
+    RowMoments m;
 
-    for (int64_t c = 0; c < n; c += V_WIDTH) {
-        vf v = (v_get(r->x, x_at + c, n - c) - v_set1(mean)) * v_set1(inverse);
-        vf mul = v_get_or(r->mul, c, n - c, r->mul_absent) + v_set1(r->plus);
-        v_put(r->y, y_at + c, n - c, v_fma(v, mul, v_get_or(r->add, c, n - c, 0)));
-    }
+    m.mean = row_mean((const float *)r->x->data + at, n);
+    m.inverse = inverse_root(row_squares(r->x, at, n, m.mean), n, r->eps);
+    for (; c + V_WIDTH <= n; c += V_WIDTH)
+        normalise_at(r, m, i, c, V_WIDTH);
+    if (c < n) normalise_at(r, m, i, c, n - c);
 }
 
 static void normalise(const KContext *ctx, const RowNorm *r)
@@ -99,15 +109,20 @@ KResult CPU_FN(layer_norm)(KContext *ctx, const KLayerNorm *d)
     return K_OK;
 }
 
+static inline void rms_at(const KRmsNorm *d, float inverse, int64_t i, int64_t c, int64_t n)
+{
+    vf v = v_get(&d->x, i * d->x.stride[0] + c, n) * v_set1(inverse);
+    v_put(&d->y, i * d->y.stride[0] + c, n, v * v_get(&d->weight, c, n));
+}
+
 static void rms_row(const KRmsNorm *d, int64_t i)
 {
-    int64_t n = d->x.shape[1], x_at = i * d->x.stride[0], y_at = i * d->y.stride[0];
-    vf inverse = v_set1(inverse_root(row_squares(&d->x, x_at, n, 0), n, d->eps));
+    int64_t n = d->x.shape[1], at = i * d->x.stride[0], c = 0;
+    float inverse = inverse_root(row_squares(&d->x, at, n, 0), n, d->eps);
 
-    for (int64_t c = 0; c < n; c += V_WIDTH) {
-        vf v = v_get(&d->x, x_at + c, n - c) * inverse;
-        v_put(&d->y, y_at + c, n - c, v * v_get(&d->weight, c, n - c));
-    }
+    for (; c + V_WIDTH <= n; c += V_WIDTH)
+        rms_at(d, inverse, i, c, V_WIDTH);
+    if (c < n) rms_at(d, inverse, i, c, n - c);
 }
 
 KResult CPU_FN(rms_norm)(KContext *ctx, const KRmsNorm *d)
