@@ -73,6 +73,14 @@ typedef struct GemmOps {
     void (*affine)(float *dst, const float *src, const float *mul, const float *add, bool silu,
                    int64_t n);
     void (*store)(const GemmStore *s);
+    /* dst[j] = a[j] | b[j] << 16: two rows of BF16 as groups along K; b may be NULL (zeros). */
+    void (*interleave)(uint32_t *dst, const uint16_t *a, const uint16_t *b, int64_t n);
+    /* Maximum of s[0..n). */
+    float (*maximum)(const float *s, int64_t n);
+    /* p[j] = e^(s[j] * scale - max) as F32 (p) or BF16 (p_bf16), the other NULL; returns their sum. */
+    float (*exponentials)(float *p, uint16_t *p_bf16, const float *s, float scale, float max,
+                          int64_t n);
+    void (*scale)(float *dst, const float *src, float by, int64_t n);
 } GemmOps;
 
 extern const GemmOps gemm_ops_generic;
@@ -85,19 +93,24 @@ extern const GemmOps gemm_ops_amx;
 
 KResult gemm_linear(const GemmOps *ops, KContext *ctx, const KLinear *d);
 size_t gemm_linear_scratch(const GemmOps *ops, const KContext *ctx, const KLinear *d);
+KResult gemm_attention(const GemmOps *ops, KContext *ctx, const KAttention *d);
+size_t gemm_attention_scratch(const GemmOps *ops, const KContext *ctx, const KAttention *d);
 KResult gemm_conv(const GemmOps *ops, KContext *ctx, const KConv *d);
 size_t gemm_conv_scratch(const GemmOps *ops, const KContext *ctx, const KConv *d);
 
 /* The table entries of one path. */
-#define GEMM_ENTRIES(isa)                                                                      \
-    KResult cpu_linear_##isa(KContext *ctx, const KLinear *d)                                  \
+#define GEMM_ENTRY(op, Desc, isa)                                                              \
+    KResult cpu_##op##_##isa(KContext *ctx, const Desc *d)                                     \
     {                                                                                          \
-        return gemm_linear(&gemm_ops_##isa, ctx, d);                                           \
+        return gemm_##op(&gemm_ops_##isa, ctx, d);                                             \
     }                                                                                          \
-    size_t cpu_linear_##isa##_scratch(const KContext *ctx, const KLinear *d)                   \
+    size_t cpu_##op##_##isa##_scratch(const KContext *ctx, const Desc *d)                      \
     {                                                                                          \
-        return gemm_linear_scratch(&gemm_ops_##isa, ctx, d);                                   \
+        return gemm_##op##_scratch(&gemm_ops_##isa, ctx, d);                                   \
     }
+#define GEMM_ENTRIES(isa)                                                                      \
+    GEMM_ENTRY(linear, KLinear, isa)                                                           \
+    GEMM_ENTRY(attention, KAttention, isa)
 
 /* ---- packing of weights --------------------------------------------------------------------------- */
 

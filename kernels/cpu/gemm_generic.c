@@ -4,24 +4,35 @@
 
 enum { MR = 4, NR = 8 };
 
-/* c[4, 8] += a b^T, one group at a time. */
+/* Adds one chunk's products to c; the chunk's own sums come first, which halves the rounding errors. */
+static void add_chunk(float c[MR][NR], const char *a, ptrdiff_t a_row, const float *b)
+{
+    float sum[MR][NR] = { { 0 } };
+
+    for (int k = 0; k < GEMM_GROUPS; k++, b += NR)
+        for (int i = 0; i < MR; i++) {
+            float x = ((const float *)(const void *)(a + i * a_row))[k];
+            for (int j = 0; j < NR; j++)
+                sum[i][j] += x * b[j];
+        }
+    for (int i = 0; i < MR; i++)
+        for (int j = 0; j < NR; j++)
+            c[i][j] += sum[i][j];
+}
+
+/* c[4, 8] += a b^T */
 static void tile_f32(const GemmTile *t)
 {
     float c[MR][NR] = { { 0 } };
-    const float *b = (const float *)t->b;
+    const float *b = (const float *)(const void *)t->b;
 
     for (int i = 0; t->add && i < MR; i++)
         for (int j = 0; j < NR; j++)
             c[i][j] = t->c[i * t->ldc + j];
     for (int s = 0; s < t->segs; s++) {
         const char *a = t->a + (t->seg ? t->seg[s] : 0);
-        for (int64_t n = 0; n < t->chunks; n++, a += t->a_chunk)
-            for (int k = 0; k < GEMM_GROUPS; k++, b += NR)
-                for (int i = 0; i < MR; i++) {
-                    float x = ((const float *)(const void *)(a + i * t->a_row))[k];
-                    for (int j = 0; j < NR; j++)
-                        c[i][j] += x * b[j];
-                }
+        for (int64_t n = 0; n < t->chunks; n++, a += t->a_chunk, b += GEMM_GROUPS * NR)
+            add_chunk(c, a, t->a_row, b);
     }
     for (int i = 0; i < MR; i++)
         for (int j = 0; j < NR; j++)

@@ -34,6 +34,12 @@ GEMM_INLINE uint32_t ops_bf16(float f)
     return (u & 0x7fffffffu) > 0x7f800000u ? 0x7fc0u : r;
 }
 
+#ifdef __FMA__
+#define OPS_FMA(a, b, c) __builtin_fmaf(a, b, c)
+#else
+#define OPS_FMA(a, b, c) ((a) * (b) + (c))
+#endif
+
 /*
  * e^x for -87 <= x <= 88 (clamped), about one unit in the last place: x = n ln 2 + r, polynomial in r
  * of degree 6 (minimax coefficients of the Cephes library), 2^n by exponent bits.
@@ -43,15 +49,15 @@ GEMM_INLINE float ops_exp(float x)
     const float shifter = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
     x = x > 88.0f ? 88.0f : x;
     x = x < -87.0f ? -87.0f : x;
-    float n = (x * 1.44269504088896341f + shifter) - shifter;
-    float r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
+    float n = OPS_FMA(x, 1.44269504088896341f, shifter) - shifter;
+    float r = OPS_FMA(n, 2.12194440e-4f, OPS_FMA(n, -0.693359375f, x));
     float p = 1.9875691500e-4f;
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
+    p = OPS_FMA(p, r, 1.3981999507e-3f);
+    p = OPS_FMA(p, r, 8.3334519073e-3f);
+    p = OPS_FMA(p, r, 4.1665795894e-2f);
+    p = OPS_FMA(p, r, 1.6666665459e-1f);
+    p = OPS_FMA(p, r, 5.0000001201e-1f);
+    p = OPS_FMA(p * r, r, r) + 1.0f;
     return p * ops_float((uint32_t)((int32_t)n + 127) << 23);
 }
 
@@ -228,8 +234,79 @@ static void ops_store(const GemmStore *s)
         ops_store_row(s, r);
 }
 
+/* ---- attention -------------------------------------------------------------------------------------- */
+
+static void ops_interleave(uint32_t *dst, const uint16_t *a, const uint16_t *b, int64_t n)
+{
+    if (b)
+        for (int64_t j = 0; j < n; j++)
+            dst[j] = (uint32_t)a[j] | (uint32_t)b[j] << 16;
+    else
+        for (int64_t j = 0; j < n; j++)
+            dst[j] = a[j];
+}
+
+/* Sixteen floats: one register or several, as the path has them. */
+typedef float OpsLanes __attribute__((vector_size(64), aligned(4), may_alias));
+typedef int32_t OpsMask __attribute__((vector_size(64)));
+
+static float ops_maximum(const float *s, int64_t n)
+{
+    float lane[16];
+    int64_t j = 0;
+    for (int i = 0; i < 16; i++)
+        lane[i] = -__builtin_inff();
+    OpsLanes m = *(const OpsLanes *)(const void *)lane;
+    for (; j + 16 <= n; j += 16) {
+        OpsLanes v = *(const OpsLanes *)(const void *)(s + j);
+        OpsMask more = v > m;
+        m = (OpsLanes)(((OpsMask)v & more) | ((OpsMask)m & ~more));
+    }
+    *(OpsLanes *)(void *)lane = m;
+    for (int i = 0; j < n; i++, j++)
+        lane[i] = s[j] > lane[i] ? s[j] : lane[i];
+    for (int i = 1; i < 16; i++)
+        lane[0] = lane[i] > lane[0] ? lane[i] : lane[0];
+    return lane[0];
+}
+
+static float ops_exponentials(float *p, uint16_t *p_bf16, const float *s, float scale,
+                              float max, int64_t n)
+{
+    float lane[16] = { 0 }, e[16];
+    int64_t j = 0;
+    OpsLanes sum = *(const OpsLanes *)(const void *)lane;
+    for (; j < n; j += 16) {
+        int64_t left = n - j < 16 ? n - j : 16;
+        if (left == 16)
+            for (int i = 0; i < 16; i++)
+                e[i] = ops_exp(OPS_FMA(s[j + i], scale, -max));
+        else
+            for (int i = 0; i < 16; i++)
+                e[i] = i < left ? ops_exp(s[j + i] * scale - max) : 0.0f;
+        sum += *(const OpsLanes *)(const void *)e;
+        if (p)
+            for (int i = 0; i < 16; i++)
+                p[j + i] = e[i];
+        else /* not NaN-aware: a NaN score has made the sum NaN already */
+            for (int i = 0; i < 16; i++) {
+                uint32_t u = ops_bits(e[i]);
+                p_bf16[j + i] = (uint16_t)((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
+            }
+    }
+    *(OpsLanes *)(void *)lane = sum;
+    return ops_fold(lane);
+}
+
+static void ops_scale(float *dst, const float *src, float by, int64_t n)
+{
+    for (int64_t j = 0; j < n; j++)
+        dst[j] = src[j] * by;
+}
+
 #define GEMM_ROW_OPS                                                                           \
     .widen = ops_widen, .narrow = ops_narrow, .round = ops_round, .norm = ops_norm,            \
-    .affine = ops_affine, .store = ops_store
+    .affine = ops_affine, .store = ops_store, .interleave = ops_interleave,                    \
+    .maximum = ops_maximum, .exponentials = ops_exponentials, .scale = ops_scale
 
 #endif

@@ -34,7 +34,7 @@ K_OP_MAP(CPU_DECLARE)
 /* op, then the function of generic, avx2, avx512, avx512_bf16, amx. */
 #define CPU_OP_TABLE(X)                                                                           \
     X(linear,      cpu_linear_generic, cpu_linear_avx2, cpu_linear_avx512, cpu_linear_avx512_bf16, cpu_linear_amx) \
-    X(attention,   ref_attention, ref_attention, ref_attention, ref_attention, ref_attention)     \
+    X(attention,   cpu_attention_generic, cpu_attention_avx2, cpu_attention_avx512, cpu_attention_avx512_bf16, cpu_attention_amx) \
     X(conv,        ref_conv, ref_conv, ref_conv, ref_conv, ref_conv)                              \
     CPU_ROW(X, norm_mod)                                                                          \
     CPU_ROW(X, layer_norm)                                                                        \
@@ -52,7 +52,7 @@ K_OP_MAP(CPU_DECLARE)
 /* The same for `<op>_scratch`; an operation that is not listed wants none. */
 #define CPU_SCRATCH_TABLE(X)                                                                      \
     X(linear,      cpu_linear_generic_scratch, cpu_linear_avx2_scratch, cpu_linear_avx512_scratch, cpu_linear_avx512_bf16_scratch, cpu_linear_amx_scratch) \
-    X(attention,   ref_attention_scratch, ref_attention_scratch, ref_attention_scratch, ref_attention_scratch, ref_attention_scratch) \
+    X(attention,   cpu_attention_generic_scratch, cpu_attention_avx2_scratch, cpu_attention_avx512_scratch, cpu_attention_avx512_bf16_scratch, cpu_attention_amx_scratch) \
     X(conv,        ref_conv_scratch, ref_conv_scratch, ref_conv_scratch, ref_conv_scratch, ref_conv_scratch) \
     CPU_SCRATCH_ROW(X, group_stats)
 
