@@ -256,6 +256,8 @@ static void weigh_row(const Work *w, const Block *b, int64_t i)
     w->sum[at] *= fade;
     w->sum[at] += bf16 ? w->ops->exponentials(NULL, (uint16_t *)(void *)row, s, scale, max, n)
                        : w->ops->exponentials((float *)(void *)row, NULL, s, scale, max, n);
+    if (!bf16 && w->d->q.dtype == K_BF16)
+        w->ops->round((float *)(void *)row, (const float *)(const void *)row, n);
 }
 
 static void add_values(const Work *w, const Block *b)
