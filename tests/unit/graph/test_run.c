@@ -20,7 +20,7 @@ static Status run_once(const char *text, Cache *cache, Trace *trace, RunStats *s
 
 #define EMPTY(id, n)                                                                           \
     "\"" id "\": {\"class_type\": \"EmptyImage\", \"inputs\": {\"width\": 64, \"height\": "    \
-            "64, \"batch_size\": " n ", \"color\": 0}}"
+    "64, \"batch_size\": " n ", \"color\": 0}}"
 #define LINK(id) "[\"" id "\", 0]"
 #define BATCH(id, a, b)                                                                        \
     "\"" id "\": {\"class_type\": \"ImageBatch\", \"inputs\": {\"image1\": " LINK(             \
