@@ -220,13 +220,33 @@ static Status missing(const Weights *w, const char *name, Error *err)
     return E_MISSING;
 }
 
+/* llama.cpp stores rows 2i and 2i+1 of a head where checkpoints have i and i + d/2 (its converter's
+ * "permute"); the copy made here lies in the source's arena and takes the file's place. */
+static Status order_rows(const Weights *w, Entry *e, Error *err)
+{
+    int64_t rows = e->shape[0], head = rows / e->interleaved_heads, half = head / 2;
+    size_t row_bytes = e->size / (size_t)rows;
+    uint8_t *room = arena_alloc(w->source->arena, e->size);
+
+    if (!room) return no_memory(err);
+    for (int64_t r = 0; r < rows; r++) {
+        int64_t in_head = r % head, from = r - in_head + in_head % half * 2 + in_head / half;
+
+        memcpy(room + (size_t)r * row_bytes, e->data + (size_t)from * row_bytes, row_bytes);
+    }
+    e->data = room;
+    e->interleaved_heads = 0;
+    return OK;
+}
+
 static Status find(const Weights *w, const char *name, Entry **out, Error *err)
 {
     Entry *e = map_get(&w->table, name);
 
     if (!e) return missing(w, name, err);
     *out = e;
-    return OK;
+    if (e->interleaved_heads == 0 || w->source->options.dummy) return OK;
+    return order_rows(w, e, err);
 }
 
 /* Says where: every error of a lookup passes here. */

@@ -6,6 +6,7 @@
 #include "engine/base/json.h"
 #include "engine/base/mem.h"
 #include "engine/base/str.h"
+#include "engine/formats/gguf.h"
 #include "engine/formats/safetensors.h"
 
 enum { MAX_INDEX_BYTES = 1 << 26 };
@@ -23,6 +24,7 @@ static void source_destroy(void *object)
         safetensors_free(s->headers[i]);
     for (size_t i = 0; i < s->map_count; i++)
         ref_drop(s->maps[i]);
+    gguf_free(s->gguf);
     mem_free(s->headers);
     mem_free(s->maps);
     map_fini(&s->metadata);
@@ -122,6 +124,8 @@ static Status add_file(Source *s, Map *table, const char *path, Error *err)
     TRY(add_map(s, path, &map, err));
     if (starts_with(map, "PK\3\4", 4) || starts_with(map, "\x80\x02", 2))
         status = refuse_pickle(err);
+    else if (starts_with(map, "GGUF", 4))
+        status = source_add_gguf(s, table, map, err);
     else
         status = add_safetensors(s, table, map, err);
     if (status != OK) error_at_file(err, path, -1);

@@ -16,6 +16,8 @@ typedef struct Entry {
     int64_t count;        /* elements */
     int64_t row;          /* elements of one stored row; blocks never cross rows */
     const uint8_t *data;  /* borrowed from the mapping; any alignment */
+    int64_t
+        interleaved_heads; /* rows are in llama.cpp's order for so many heads; 0 = in order */
     size_t size;
     struct Entry *scale;  /* of an FP8 matrix, or NULL */
     const char *foreign;  /* name of a quantisation that no kernel reads, or NULL */
@@ -40,6 +42,9 @@ typedef struct Source {
 /* Opens a model file and fills `table` (name -> Entry *). */
 Status source_open(const char *path, const WeightsOptions *options, Map *table, Source **out,
                    Error *err);
+
+/* Fills `table` from a mapped GGUF file (weights_gguf.c). */
+Status source_add_gguf(Source *s, Map *table, const FileMap *map, Error *err);
 
 /* Ties FP8 matrices to their scales and marks quantisations that no kernel reads. */
 Status source_resolve_scales(Source *s, Map *table, Error *err);
