@@ -406,8 +406,11 @@ static const Socket no_out[] = { END_ROWS };
 static Status save_run(NodeCall *call)
 {
     const SaveIn *in = call->in;
-    LatentMeta meta = { in->prompt, in->extra_pnginfo };
-    return latent_file_save(call, in->samples, in->filename_prefix, &meta);
+    Metadata meta = { 0 };
+    Status status = metadata_init(&meta, in->prompt, in->extra_pnginfo, call->err);
+    if (status == OK) status = latent_file_save(call, in->samples, in->filename_prefix, &meta);
+    metadata_fini(&meta);
+    return status;
 }
 
 static const NodeDef save_latent = {

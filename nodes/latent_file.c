@@ -3,58 +3,25 @@
 
 #include <string.h>
 
-#include "engine/base/json.h"
 #include "engine/base/mem.h"
 #include "engine/formats/safetensors.h"
 #include "engine/formats/weights.h"
 #include "engine/residency/outputs.h"
 #include "nodes/saved.h"
 
-enum { META_MAX = 16 };
-
-/* prompt, then one pair per key of extra_pnginfo (whose values are JSON texts). */
-typedef struct MetaPairs {
-    SafePair pairs[META_MAX];
-    Str texts[META_MAX]; /* owned */
-    size_t count;
-    JsonDoc *doc; /* owned; keys are borrowed from it */
-} MetaPairs;
-
-static Status meta_pairs_init(MetaPairs *m, const LatentMeta *meta, Error *err)
-{
-    if (meta->prompt) m->pairs[m->count++] = (SafePair){ "prompt", meta->prompt };
-    if (!meta->extra_pnginfo) return OK;
-    TRY(json_parse(meta->extra_pnginfo, strlen(meta->extra_pnginfo), &m->doc, err));
-    for (const Json *item = json_first(json_root(m->doc)); item && m->count < META_MAX; item = json_next(item)) {
-        Str *text = &m->texts[m->count];
-        json_write(text, item);
-        if (text->failed) return error_set(err, E_NOMEM, "no memory for a file's metadata");
-        m->pairs[m->count++] = (SafePair){ json_key(item), text->text };
-    }
-    return OK;
-}
-
-static void meta_pairs_fini(MetaPairs *m)
-{
-    for (size_t i = 0; i < META_MAX; i++) str_fini(&m->texts[i]);
-    json_free(m->doc);
-}
-
-static Status write_latent(const char *path, const Tensor *samples, const LatentMeta *meta, Error *err)
+static Status write_latent(const char *path, const Tensor *samples, const Metadata *meta, Error *err)
 {
     static const int64_t no_elements[] = { 0 };
-    MetaPairs pairs = { 0 };
+    SafePair pairs[METADATA_MAX];
     const SafeItem items[] = {
         { "latent_tensor", K_F32, samples->ndim, samples->shape, samples->data },
         { "latent_format_version_0", K_F32, 1, no_elements, NULL },
     };
-    Status status = meta_pairs_init(&pairs, meta, err);
-    if (status == OK) status = safetensors_write(path, items, 2, pairs.pairs, pairs.count, err);
-    meta_pairs_fini(&pairs);
-    return status;
+    for (size_t i = 0; i < meta->count; i++) pairs[i] = (SafePair){ meta->keys[i], meta->texts[i] };
+    return safetensors_write(path, items, 2, pairs, meta->count, err);
 }
 
-Status latent_file_save(NodeCall *call, const Latent *latent, const char *prefix, const LatentMeta *meta)
+Status latent_file_save(NodeCall *call, const Latent *latent, const char *prefix, const Metadata *meta)
 {
     Host *host = call->host;
     OutputName name = { 0 };

@@ -5,15 +5,11 @@
 #include "engine/graph/node.h"
 #include "engine/residency/inputs.h"
 #include "engine/sampling/latent.h"
-
-/* What goes into a written file's metadata; JSON texts or NULL. */
-typedef struct LatentMeta {
-    const char *prompt, *extra_pnginfo;
-} LatentMeta;
+#include "nodes/metadata.h"
 
 /* Writes <prefix>_00001_.latent below the output folder: `latent_tensor` F32 and an empty
  * `latent_format_version_0`. Adds the file to call->ui. */
-Status latent_file_save(NodeCall *call, const Latent *latent, const char *prefix, const LatentMeta *meta);
+Status latent_file_save(NodeCall *call, const Latent *latent, const char *prefix, const Metadata *meta);
 
 /* Reads one of the input folder; without the version tensor the values are multiplied by 1/0.18215, as
  * files of that age were stored scaled. A dummy run reads the header only. */

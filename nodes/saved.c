@@ -20,7 +20,7 @@ void saved_report(NodeCall *call, const char *key, const char *path, const char 
                   const char *type)
 {
     Str *ui = call->ui;
-    events_emit(call->events, &(Event){ .kind = EV_EXECUTED, .node = call->id, .class_type = call->def->class_type,
+    events_emit(call->events, &(Event){ .kind = EV_SAVED, .node = call->id, .class_type = call->def->class_type,
                                         .path = path });
     if (!ui) return;
     if (ui->length > 2 && strcmp(ui->text + ui->length - 2, "]}") == 0) {

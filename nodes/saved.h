@@ -4,7 +4,7 @@
 
 #include "engine/graph/node.h"
 
-/* Emits EV_EXECUTED's path and appends {"filename","subfolder","type"} to the list `key` of call->ui. A
+/* Emits EV_SAVED and appends {"filename","subfolder","type"} to the list `key` of call->ui. A
  * second file of the same node joins the list. */
 void saved_report(NodeCall *call, const char *key, const char *path, const char *file, const char *subfolder,
                   const char *type);

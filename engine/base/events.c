@@ -12,6 +12,7 @@ static const char *const names[] = {
     [EV_EXECUTING] = "executing",
     [EV_PROGRESS] = "progress",
     [EV_EXECUTED] = "executed",
+    [EV_SAVED] = "saved",
     [EV_FIRST_MATMUL] = "first_matmul",
     [EV_COMPONENT] = "component",
     [EV_NOTE] = "note",

@@ -13,7 +13,8 @@ typedef enum EventKind {
     EV_EXECUTION_CACHED,  /* node = one cached node */
     EV_EXECUTING,         /* node, class_type */
     EV_PROGRESS,          /* node, step of steps, seconds = last step */
-    EV_EXECUTED,          /* node; path = file written, when it wrote one */
+    EV_EXECUTED,          /* node; text = its UI output */
+    EV_SAVED,             /* node, path = file written */
     EV_FIRST_MATMUL,      /* seconds since exec */
     EV_COMPONENT,         /* text = name, detail = zone entered, bytes */
     EV_NOTE,              /* text: something the user should know */

@@ -1,0 +1,23 @@
+/* commands.h - the sub-commands; each gets its parsed arguments and returns the exit status. */
+#ifndef WEFT_CLI_COMMANDS_H
+#define WEFT_CLI_COMMANDS_H
+
+#include "engine/cli/args.h"
+#include "engine/session.h"
+
+int cmd_run(const CliArgs *args);
+int cmd_validate(const CliArgs *args);
+int cmd_plan(const CliArgs *args);
+int cmd_nodes(const CliArgs *args);
+int cmd_bench(const CliArgs *args);
+
+/* Host options from the command line; $WEFT_MODELS and the defaults fill what is not given. */
+void cli_session_options(const CliArgs *args, SessionOptions *out);
+/* Prints a diagnostic on stderr, one line. */
+void cli_print_error(const Error *err);
+/* Prints errors, and warnings unless quiet, on stderr; gives the number of errors. */
+int cli_print_findings(const Workflow *w, const CheckReport *report, bool quiet);
+/* Opens each file, applies --set. Prints what is wrong and returns false with the exit status. */
+bool cli_open(Session *session, const CliArgs *args, const char *file, Workflow *out, int *status);
+
+#endif

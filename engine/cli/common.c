@@ -1,0 +1,81 @@
+/* common.c - what several sub-commands do the same way. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/cli/commands.h"
+
+static const char *or_default(const char *value, const char *fallback)
+{
+    return value ? value : fallback;
+}
+
+/* --models, or $WEFT_MODELS, or "models". */
+static const char *const *model_folders(const CliArgs *args)
+{
+    static const char *fallback[2];
+    if (args->models.count > 0) return args->models.items;
+    fallback[0] = or_default(getenv("WEFT_MODELS"), "models");
+    return fallback;
+}
+
+void cli_session_options(const CliArgs *args, SessionOptions *out)
+{
+    const char *residency = or_default(args->residency, "auto");
+    *out = (SessionOptions){ .cache = args->cache };
+    out->host = (HostOptions){
+        .models = model_folders(args),
+        .input = or_default(args->input, "input"),
+        .output = or_default(args->output, "output"),
+        .temp = or_default(args->temp, "temp"),
+        .cache_dir = args->cache_dir,
+        .precision = strcmp(or_default(args->precision, "fast"), "exact") == 0 ? PRECISION_EXACT : PRECISION_FAST,
+        .residency = strcmp(residency, "sequential") == 0 ? RESIDENCY_SEQUENTIAL
+                     : strcmp(residency, "hybrid") == 0   ? RESIDENCY_HYBRID
+                                                          : RESIDENCY_AUTO,
+        .threads = (int)args->threads,
+        .isa = args->isa,
+        .device = or_default(args->device, "auto"),
+        .ram_limit = args->ram_limit,
+        .vram_limit = args->vram_limit,
+        .dummy = args->dummy,
+        .metadata = !args->no_metadata,
+    };
+}
+
+void cli_print_error(const Error *err)
+{
+    char line[1400];
+    error_format(err, line, sizeof line);
+    fprintf(stderr, "%s\n", line);
+}
+
+bool cli_open(Session *session, const CliArgs *args, const char *file, Workflow *out, int *status)
+{
+    Error err = { 0 };
+    Status s = workflow_open(session, file, out, &err);
+    if (s != OK) {
+        cli_print_error(&err);
+        *status = session_exit_code(s);
+        return false;
+    }
+    for (int i = 0; i < args->set.count && s == OK; i++) s = workflow_set_expression(out, args->set.items[i], &err);
+    if (s == OK) return true;
+    error_at_file(&err, file, -1);
+    cli_print_error(&err);
+    workflow_fini(out);
+    *status = 2;
+    return false;
+}
+
+int cli_print_findings(const Workflow *w, const CheckReport *report, bool quiet)
+{
+    for (int i = 0; i < report->count; i++) {
+        Error e = { 0 };
+        const Finding *f = &report->items[i];
+        if (f->severity == SEV_NOTE || (quiet && f->severity != SEV_ERROR)) continue;
+        workflow_finding(w, report, f, &e);
+        cli_print_error(&e);
+    }
+    return report->errors;
+}

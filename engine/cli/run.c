@@ -1,0 +1,74 @@
+/* run.c - `weft run`: check, run, and show what happens. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/cli/commands.h"
+#include "engine/cli/progress.h"
+
+/* The one place where a signal handler needs to find the run: the bus of the running session. */
+static Events *interrupted_bus;
+
+static void on_signal(int signal)
+{
+    (void)signal;
+    if (interrupted_bus) atomic_store(&interrupted_bus->cancel, true);
+}
+
+static void catch_signals(Events *bus)
+{
+    struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESETHAND };
+    interrupted_bus = bus;
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+static int run_one(Session *session, const CliArgs *args, const char *file)
+{
+    Workflow w;
+    Error err = { 0 };
+    CheckReport *report = NULL;
+    int exit_status = 0;
+    if (!cli_open(session, args, file, &w, &exit_status)) return exit_status;
+    Status status = workflow_check(&w, true, &report, &err);
+    if (status == OK && cli_print_findings(&w, report, args->quiet) > 0)
+        exit_status = 1;
+    else if (status == OK)
+        status = workflow_run(&w, report, NULL, &err);
+    if (status != OK) {
+        cli_print_error(&err);
+        exit_status = session_exit_code(status);
+    }
+    check_free(report);
+    workflow_fini(&w);
+    return exit_status;
+}
+
+int cmd_run(const CliArgs *args)
+{
+    SessionOptions options;
+    Session session;
+    Progress progress;
+    Error err = { 0 };
+    int status = 0;
+    if (args->files.count == 0) {
+        fputs("weft run: no workflow file given; try `weft run workflow.json`\n", stderr);
+        return 2;
+    }
+    cli_session_options(args, &options);
+    if (session_init(&session, &options, &err) != OK) {
+        cli_print_error(&err);
+        return 2;
+    }
+    Events *events = host_events(session.host);
+    progress_init(&progress, args->show);
+    if (args->json)
+        events_listen(events, progress_json, stdout);
+    else if (!args->quiet)
+        events_listen(events, progress_event, &progress);
+    catch_signals(events);
+    for (int i = 0; i < args->files.count && status == 0; i++) status = run_one(&session, args, args->files.items[i]);
+    interrupted_bus = NULL;
+    session_fini(&session);
+    return status;
+}

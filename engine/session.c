@@ -1,0 +1,286 @@
+/* session.c - one engine with its host, node table and cache. */
+#include "engine/session.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/file.h"
+#include "engine/base/mem.h"
+#include "engine/formats/png_meta.h"
+#include "engine/graph/parse_api.h"
+#include "nodes/table.h"
+
+enum { FILE_MAX = 1 << 30 };
+
+/* ---- the session ------------------------------------------------------------------------------- */
+
+static Status make_cache(Session *s, const char *policy, Error *err)
+{
+    char *end = NULL;
+    if (!policy || strcmp(policy, "classic") == 0) return cache_new(CACHE_CLASSIC, 0, &s->cache, err);
+    if (strcmp(policy, "none") == 0) return OK;
+    long long limit = strncmp(policy, "lru:", 4) == 0 ? strtoll(policy + 4, &end, 10) : 0;
+    if (limit < 1 || *end) {
+        error_set(err, E_USAGE, "cache policy '%s' is not known", policy);
+        error_fix(err, "use classic, none, or lru:N with N results to keep");
+        return E_USAGE;
+    }
+    return cache_new(CACHE_LRU, (size_t)limit, &s->cache, err);
+}
+
+Status session_init(Session *s, const SessionOptions *options, Error *err)
+{
+    memset(s, 0, sizeof *s);
+    s->table = nodes_table();
+    TRY(host_new(&options->host, &s->host, err));
+    Status status = make_cache(s, options->cache, err);
+    if (status != OK) session_fini(s);
+    return status;
+}
+
+void session_fini(Session *s)
+{
+    cache_free(s->cache);
+    host_free(s->host);
+    memset(s, 0, sizeof *s);
+}
+
+int session_exit_code(Status s)
+{
+    switch (s) {
+    case OK: return 0;
+    case E_USAGE: return 2;
+    case E_WORKFLOW:
+    case E_FORMAT:
+    case E_TYPE:
+    case E_RANGE:
+    case E_MISSING:
+    case E_UNSUPPORTED:
+    case E_SHAPE: return 1;
+    case E_CANCELLED: return 130;
+    default: return 3;
+    }
+}
+
+/* ---- loading -------------------------------------------------------------------------------------- */
+
+static bool is_picture(const char *bytes, size_t n)
+{
+    return (n > 8 && memcmp(bytes, "\x89PNG\r\n\x1a\n", 8) == 0) ||
+           (n > 12 && memcmp(bytes, "RIFF", 4) == 0 && memcmp(bytes + 8, "WEBP", 4) == 0) ||
+           (n > 3 && memcmp(bytes, "\xff\xd8\xff", 3) == 0);
+}
+
+/* Replaces w->text by the workflow that the picture carries. */
+static Status take_from_picture(Workflow *w, Error *err)
+{
+    Meta *meta = NULL;
+    TRY(meta_read((const uint8_t *)w->text, w->length, &meta, err));
+    const MetaText *found = meta_get(meta, "prompt");
+    if (!found) found = meta_get(meta, "workflow");
+    char *text = found ? mem_strndup(found->text, found->length) : NULL;
+    size_t length = found ? found->length : 0;
+    meta_free(meta);
+    if (!found) {
+        error_set(err, E_FORMAT, "the picture carries no workflow");
+        error_fix(err, "name a PNG that was saved with its metadata");
+        return E_FORMAT;
+    }
+    if (!text) return error_set(err, E_NOMEM, "no memory for a workflow");
+    mem_free(w->text);
+    w->text = text;
+    w->length = length;
+    return OK;
+}
+
+/* Parses w->text into w->graph; an envelope's graph is unwrapped. */
+static Status parse_text(Workflow *w, Error *err)
+{
+    Status status = is_picture(w->text, w->length) ? take_from_picture(w, err) : OK;
+    return status == OK ? parse_api(w->text, w->length, &w->graph, err) : status;
+}
+
+Status workflow_open(Session *s, const char *path, Workflow *out, Error *err)
+{
+    Workflow w = { .session = s };
+    Status status = file_read(path, FILE_MAX, &w.text, &w.length, err);
+    if (status != OK) return status == E_NOMEM ? status : E_USAGE;
+    w.path = mem_strdup(path);
+    status = w.path ? parse_text(&w, err) : error_set(err, E_NOMEM, "no memory for a path");
+    if (status == OK)
+        *out = w;
+    else {
+        error_at_file(err, path, -1);
+        workflow_fini(&w);
+    }
+    return status;
+}
+
+Status workflow_from_text(Session *s, const char *text, size_t length, Workflow *out, Error *err)
+{
+    Workflow w = { .session = s, .text = mem_strndup(text, length), .length = length };
+    w.path = mem_strdup("workflow");
+    Status status = w.text && w.path ? parse_text(&w, err) : error_set(err, E_NOMEM, "no memory for a workflow");
+    if (status == OK)
+        *out = w;
+    else
+        workflow_fini(&w);
+    return status;
+}
+
+void workflow_fini(Workflow *w)
+{
+    graph_free(w->graph);
+    mem_free(w->path);
+    mem_free(w->text);
+    memset(w, 0, sizeof *w);
+}
+
+/* ---- changing literals -------------------------------------------------------------------------------- */
+
+/* JSON when the value is a JSON scalar, else plain text. */
+static Status read_literal(Graph *g, const char *value, Literal *out, Error *err)
+{
+    JsonDoc *doc = NULL;
+    size_t n = strlen(value);
+    bool scalar = json_parse(value, n, &doc, NULL) == OK && json_kind(json_root(doc)) < JSON_ARRAY;
+    Status status = scalar ? literal_from_json(g->arena, json_root(doc), out, err)
+                           : literal_text(g->arena, value, n, out, err);
+    /* Text of a scalar may be borrowed from the document. */
+    if (status == OK && scalar && out->kind == LIT_TEXT)
+        status = literal_text(g->arena, json_string(json_root(doc)), json_string_length(json_root(doc)), out, err);
+    json_free(doc);
+    return status;
+}
+
+static Status no_such_node(const Graph *g, const char *node, Error *err)
+{
+    error_set(err, E_MISSING, "no node '%s' in the workflow", node);
+    if (g->count > 0) error_fix(err, "ids are those of the file, such as '%s'", g->nodes[0].id);
+    return E_MISSING;
+}
+
+Status workflow_set(Workflow *w, const char *node, const char *input, const char *value, Error *err)
+{
+    Literal literal;
+    int index = graph_find(w->graph, node);
+    if (index < 0) return no_such_node(w->graph, node, err);
+    const char *class_type = w->graph->nodes[index].class_type;
+    const NodeDef *def = class_type ? node_find(&w->session->table, class_type) : NULL;
+    if (def && !node_input(def, input, NULL)) {
+        error_set(err, E_MISSING, "%s has no input '%s'", class_type, input);
+        error_fix(err, "`weft nodes %s` lists its inputs", class_type);
+        return E_MISSING;
+    }
+    TRY(read_literal(w->graph, value, &literal, err));
+    return graph_set_literal(w->graph, index, input, &literal, err);
+}
+
+Status workflow_set_expression(Workflow *w, const char *expression, Error *err)
+{
+    const char *equals = strchr(expression, '='), *dot = equals;
+    while (dot && dot > expression && *dot != '.') dot--;
+    if (!equals || dot == expression) {
+        error_set(err, E_USAGE, "--set %s: no ID.INPUT=VALUE", expression);
+        error_fix(err, "write for example --set 3.seed=42");
+        return E_USAGE;
+    }
+    char *node = mem_strndup(expression, (size_t)(dot - expression));
+    char *input = mem_strndup(dot + 1, (size_t)(equals - dot - 1));
+    Status status = node && input ? workflow_set(w, node, input, equals + 1, err)
+                                  : error_set(err, E_NOMEM, "no memory for --set");
+    mem_free(node);
+    mem_free(input);
+    return status;
+}
+
+/* ---- checking and running ------------------------------------------------------------------------------ */
+
+Status workflow_check(Workflow *w, bool files, CheckReport **out, Error *err)
+{
+    CheckOptions options = { .table = &w->session->table, .host = w->session->host, .files = files };
+    Status status = check_graph(w->graph, &options, out, err);
+    if (status != OK) error_at_file(err, w->path, -1);
+    return status;
+}
+
+void workflow_finding(const Workflow *w, const CheckReport *report, const Finding *f, Error *out)
+{
+    finding_error(report, f, out);
+    error_at_file(out, w->path, f->offset);
+    if (out->line == 0 && f->offset >= 0 && w->graph->doc)
+        json_line_column(w->graph->doc, f->offset, &out->line, &out->column);
+}
+
+/* A pass without weights: the same nodes, programs and sizes as the run has. */
+typedef struct DryRun {
+    Host *host;
+    Plan *plan;
+} DryRun;
+
+static void after_node(void *user, const GraphNode *node)
+{
+    DryRun *dry = user;
+    HostUse use = host_use(dry->host);
+    plan_attach(dry->plan, (int)(node - dry->plan->graph->nodes), use.arena_peak, use.weights_peak);
+}
+
+static Status dry_run(Workflow *w, const CheckReport *report, Plan *plan, Error *err)
+{
+    HostOptions options = *host_options(w->session->host);
+    DryRun dry = { .plan = plan };
+    options.dummy = true;
+    TRY(host_new(&options, &dry.host, err));
+    host_set_menus(dry.host, host_menus(w->session->host));
+    RunOptions run = { .host = dry.host, .after = after_node, .user = &dry };
+    Status status = run_graph(w->graph, report, &run, NULL, err);
+    host_free(dry.host);
+    return status;
+}
+
+Status workflow_plan(Workflow *w, const CheckReport *report, Plan **out, Error *err)
+{
+    Plan *plan = NULL;
+    TRY(plan_graph(w->graph, report, w->session->host, w->session->cache, &plan, err));
+    Status status = dry_run(w, report, plan, err);
+    if (status == OK)
+        *out = plan;
+    else {
+        error_at_file(err, w->path, -1);
+        plan_free(plan);
+    }
+    return status;
+}
+
+static int64_t at_least_zero(int64_t v)
+{
+    return v < 0 ? 0 : v;
+}
+
+static Status check_limits(Workflow *w, const CheckReport *report, Error *err)
+{
+    int64_t limit = host_options(w->session->host)->ram_limit;
+    Plan *plan = NULL;
+    if (limit == 0) return OK;
+    TRY(workflow_plan(w, report, &plan, err));
+    int64_t weights = at_least_zero(plan_weights_peak(plan)), arena = at_least_zero(plan_arena_peak(plan));
+    plan_free(plan);
+    if (weights + arena <= limit) return OK;
+    error_set(err, E_LIMIT, "the run needs %lld MiB (%lld MiB of weights, %lld MiB of work memory), the limit is %lld MiB",
+              (long long)((weights + arena) >> 20), (long long)(weights >> 20), (long long)(arena >> 20),
+              (long long)(limit >> 20));
+    error_fix(err, "use a smaller picture or VAEDecodeTiled, a quantised model file, or a larger --ram-limit");
+    return E_LIMIT;
+}
+
+Status workflow_run(Workflow *w, const CheckReport *report, RunStats *stats, Error *err)
+{
+    Session *s = w->session;
+    Events *events = host_events(s->host);
+    RunOptions options = { .host = s->host, .events = events, .cache = s->cache };
+    Status status = check_limits(w, report, err);
+    if (status == OK) status = run_graph(w->graph, report, &options, stats, err);
+    if (status != OK) error_at_file(err, w->path, -1);
+    return status;
+}

@@ -1,0 +1,58 @@
+/* session.h - one engine with its host, node table and cache; what libweft and the command line share. */
+#ifndef WEFT_SESSION_H
+#define WEFT_SESSION_H
+
+#include "engine/graph/cache.h"
+#include "engine/graph/check.h"
+#include "engine/graph/plan.h"
+#include "engine/graph/run.h"
+#include "engine/residency/host.h"
+
+typedef struct Session {
+    Host *host;       /* owned */
+    Cache *cache;     /* owned; NULL = nothing is kept */
+    NodeTable table;  /* families, and the classes of scripts */
+} Session;
+
+typedef struct SessionOptions {
+    HostOptions host;
+    const char *cache; /* "classic", "lru:N", "none"; NULL = classic */
+} SessionOptions;
+
+Status session_init(Session *s, const SessionOptions *options, Error *err);
+void session_fini(Session *s);
+
+/* A loaded file: its graph, not checked yet, and where it came from. */
+typedef struct Workflow {
+    Session *session; /* borrowed */
+    Graph *graph;     /* owned */
+    char *path;       /* owned; as the user wrote it */
+    char *text;       /* owned; the document, for lines and columns */
+    size_t length;
+} Workflow;
+
+/* Reads API documents, bodies of POST /prompt, and pictures that carry one of them. */
+Status workflow_open(Session *s, const char *path, Workflow *out, Error *err);
+Status workflow_from_text(Session *s, const char *text, size_t length, Workflow *out, Error *err);
+void workflow_fini(Workflow *w);
+
+/* "ID.INPUT=VALUE"; the last dot before '=' divides id and input. */
+Status workflow_set_expression(Workflow *w, const char *expression, Error *err);
+Status workflow_set(Workflow *w, const char *node, const char *input, const char *value, Error *err);
+
+/* files: model and input files must exist. */
+Status workflow_check(Workflow *w, bool files, CheckReport **out, Error *err);
+/* A finding as a diagnostic with file, line and column. */
+void workflow_finding(const Workflow *w, const CheckReport *report, const Finding *f, Error *out);
+
+/* Runs what the report found valid. Under limits it first goes through the graph without weights, and
+ * refuses (E_LIMIT) what would need more. */
+Status workflow_run(Workflow *w, const CheckReport *report, RunStats *stats, Error *err);
+
+/* The order of a run with the exact bytes of each step, from a pass through the graph without weights. */
+Status workflow_plan(Workflow *w, const CheckReport *report, Plan **out, Error *err);
+
+/* Exit status of a failed run. */
+int session_exit_code(Status s);
+
+#endif

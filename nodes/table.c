@@ -1,0 +1,21 @@
+/* table.c - lists the families of node types. A new family is a line here; a new node is none. */
+#include "nodes/table.h"
+
+#include "nodes/conditioning.h"
+#include "nodes/image.h"
+#include "nodes/latent.h"
+#include "nodes/loaders.h"
+#include "nodes/mask.h"
+#include "nodes/patch.h"
+#include "nodes/sampling.h"
+#include "nodes/vae.h"
+
+static const NodeDef *const *const families[] = {
+    loaders_nodes, patch_nodes, conditioning_nodes, latent_nodes, sampling_nodes,
+    vae_nodes,     image_nodes, mask_nodes,         NULL,
+};
+
+NodeTable nodes_table(void)
+{
+    return (NodeTable){ .families = families };
+}
