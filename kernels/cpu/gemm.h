@@ -110,7 +110,8 @@ size_t gemm_conv_scratch(const GemmOps *ops, const KContext *ctx, const KConv *d
     }
 #define GEMM_ENTRIES(isa)                                                                      \
     GEMM_ENTRY(linear, KLinear, isa)                                                           \
-    GEMM_ENTRY(attention, KAttention, isa)
+    GEMM_ENTRY(attention, KAttention, isa)                                                     \
+    GEMM_ENTRY(conv, KConv, isa)
 
 /* ---- packing of weights --------------------------------------------------------------------------- */
 
@@ -129,6 +130,9 @@ size_t pack_weights_temp(const GemmKernel *k);
  * bf16: values are rounded to BF16 first (whatever the kernel's elems). */
 KResult pack_weights(const GemmOps *ops, const GemmKernel *k, bool bf16, const KWeight *w,
                      PackPanel p, int64_t k0, int64_t chunks, void *temp, char *dst);
+
+/* Whether anything decodes this dtype, asked before something is written. */
+KResult pack_can_decode(const KWeight *w);
 
 /* True when decoding needs nothing but a conversion of plain numbers. */
 bool pack_is_plain(const KWeight *w);

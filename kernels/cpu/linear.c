@@ -325,19 +325,10 @@ static void run_slab(const Work *w, int64_t slab0)
     }
 }
 
-/* The dtypes that nothing decodes are met here, before anything is written. */
-static KResult can_decode(const KWeight *w)
-{
-    float probe[PACK_STEP];
-    int64_t block = k_dtype_block_elements(w->dtype);
-    if (w->n == 0) return K_OK;
-    return k_weight_row(w, 0, 0, min64(block, w->k), probe);
-}
-
 KResult gemm_linear(const GemmOps *ops, KContext *ctx, const KLinear *d)
 {
     K_TRY(k_check_linear(d));
-    K_TRY(can_decode(&d->w));
+    K_TRY(pack_can_decode(&d->w));
     bool bf16 = d->x.dtype == K_BF16 || (d->norm_scale.data && d->norm_bf16);
     Plan p = make_plan(ops, ctx, d, bf16);
     if (!ctx->scratch || ctx->scratch_size < plan_bytes(&p, ctx)) return K_NO_SCRATCH;

@@ -19,6 +19,14 @@ bool pack_is_plain(const KWeight *w)
            !((uintptr_t)w->row_bytes & mask);
 }
 
+KResult pack_can_decode(const KWeight *w)
+{
+    float probe[PACK_STEP];
+    int64_t block = k_dtype_block_elements(w->dtype);
+    if (w->n == 0) return K_OK;
+    return k_weight_row(w, 0, 0, block < w->k ? block : w->k, probe);
+}
+
 /* Row of w that column j of the panel takes; -1 = none (zeros). */
 static int64_t panel_row(PackPanel p, int nr, int j)
 {

@@ -35,7 +35,7 @@ K_OP_MAP(CPU_DECLARE)
 #define CPU_OP_TABLE(X)                                                                           \
     X(linear,      cpu_linear_generic, cpu_linear_avx2, cpu_linear_avx512, cpu_linear_avx512_bf16, cpu_linear_amx) \
     X(attention,   cpu_attention_generic, cpu_attention_avx2, cpu_attention_avx512, cpu_attention_avx512_bf16, cpu_attention_amx) \
-    X(conv,        ref_conv, ref_conv, ref_conv, ref_conv, ref_conv)                              \
+    X(conv,        cpu_conv_generic, cpu_conv_avx2, cpu_conv_avx512, cpu_conv_avx512_bf16, cpu_conv_amx) \
     CPU_ROW(X, norm_mod)                                                                          \
     CPU_ROW(X, layer_norm)                                                                        \
     CPU_ROW(X, rms_norm)                                                                          \
@@ -53,7 +53,7 @@ K_OP_MAP(CPU_DECLARE)
 #define CPU_SCRATCH_TABLE(X)                                                                      \
     X(linear,      cpu_linear_generic_scratch, cpu_linear_avx2_scratch, cpu_linear_avx512_scratch, cpu_linear_avx512_bf16_scratch, cpu_linear_amx_scratch) \
     X(attention,   cpu_attention_generic_scratch, cpu_attention_avx2_scratch, cpu_attention_avx512_scratch, cpu_attention_avx512_bf16_scratch, cpu_attention_amx_scratch) \
-    X(conv,        ref_conv_scratch, ref_conv_scratch, ref_conv_scratch, ref_conv_scratch, ref_conv_scratch) \
+    X(conv,        cpu_conv_generic_scratch, cpu_conv_avx2_scratch, cpu_conv_avx512_scratch, cpu_conv_avx512_bf16_scratch, cpu_conv_amx_scratch) \
     CPU_SCRATCH_ROW(X, group_stats)
 
 /* clang-format on */
