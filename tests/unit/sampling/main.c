@@ -8,5 +8,6 @@ int main(int argc, char **argv)
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     failed += run_noise_tests();
     failed += run_sigmas_tests();
+    failed += run_samplers_tests();
     return failed;
 }
