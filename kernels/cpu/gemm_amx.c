@@ -1,33 +1,18 @@
 /* gemm_amx.c - product tiles on the AMX unit (BF16 in, float32 sums). */
+#include "kernels/cpu/amx.h"
 #include "kernels/cpu/gemm_zmm.h"
 #include "kernels/cpu/variants.h"
 
 enum { MR = 32, NR = 32 };
 
-/* Tile configuration, palette 1 (Intel SDM, "LDTILECFG"): eight tiles of 16 rows by 64 bytes. */
-typedef struct TileConfig {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t colsb[16];
-    uint8_t rows[16];
-} TileConfig;
-
 static void begin(void)
 {
-    _Alignas(64) TileConfig cfg = { .palette = 1 };
-    for (int i = 0; i < 8; i++) {
-        cfg.colsb[i] = 64;
-        cfg.rows[i] = 16;
-    }
-    __asm__ volatile(""
-                     :
-                     : "r"(&cfg)
-                     : "memory"); /* the intrinsic does not say that it reads all */
-    _tile_loadconfig(&cfg);
+    amx_begin();
 }
 
 static void end(void)
 {
-    _tile_release();
+    amx_end();
 }
 
 static void load_sums(const GemmTile *t)
