@@ -44,7 +44,8 @@ static void trim_partial_utf8(char *text)
         text[n - 1 - tail] = '\0';
 }
 
-static void print_into(char *buf, size_t size, const char *format, va_list args)
+__attribute__((format(printf, 3, 0))) static void print_into(char *buf, size_t size,
+                                                             const char *format, va_list args)
 {
     int n = vsnprintf(buf, size, format, args);
 
