@@ -2,7 +2,9 @@
 #include "engine/text/clip.h"
 
 #include <math.h>
+#include <string.h>
 
+#include "engine/base/json.h"
 #include "engine/base/mem.h"
 
 typedef struct Clip {
@@ -90,9 +92,21 @@ static const TextModelKind clip_kind = {
     .pooled_row = clip_pooled_row,
 };
 
+/* The header's "config" may say; else heads are 64 wide, or 16 in tiny models. */
+static int64_t count_heads(const Weights *w, int64_t hidden)
+{
+    const char *config = weights_metadata(w, "config");
+    JsonDoc *doc = NULL;
+    int64_t heads = 0;
+    if (config && json_parse(config, strlen(config), &doc, NULL) == OK)
+        json_int64(json_get(json_root(doc), "num_attention_heads"), &heads);
+    json_free(doc);
+    if (heads > 0 && hidden % heads == 0) return heads;
+    return hidden % 64 == 0 ? hidden / 64 : hidden % 16 == 0 ? hidden / 16 : 1;
+}
+
 Status clip_read_dims(const Weights *w, ClipDims *d, Error *err)
 {
-    enum { HEAD = 64 };
     *d = (ClipDims){ .vocab = weights_dim(w, clip_kind.embedding, 0),
                      .hidden = weights_dim(w, clip_kind.embedding, 1),
                      .positions = weights_dim(w, clip_kind.positions, 0),
@@ -102,7 +116,7 @@ Status clip_read_dims(const Weights *w, ClipDims *d, Error *err)
     if (d->vocab < 1 || d->hidden < 1 || d->positions < 1 || d->mlp < 1)
         return error_set(err, E_MISSING, "the CLIP text encoder lacks one of %s, %s",
                          clip_kind.embedding, clip_kind.positions);
-    d->heads = d->hidden % HEAD ? 1 : d->hidden / HEAD;
+    d->heads = count_heads(w, d->hidden);
     return OK;
 }
 

@@ -10,7 +10,7 @@ typedef struct ClipDims {
     int32_t end; /* the pooled row is that of the first token of this id */
 } ClipDims;
 
-/* Dimensions from the tensors; heads are 64 wide, the end token is 49407. Errors: E_MISSING, E_SHAPE. */
+/* Dimensions from the tensors; heads as the header's "config" says, else 64 wide (16 in tiny models), the end token is 49407. Errors: E_MISSING, E_SHAPE. */
 Status clip_read_dims(const Weights *w, ClipDims *dims, Error *err);
 extern const ClipDims clip_published; /* ViT-L/14 */
 

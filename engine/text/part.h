@@ -1,0 +1,40 @@
+/* part.h - one encoder network with its tokenizer and prompt rules: from a prompt to states. */
+#ifndef WEFT_TEXT_PART_H
+#define WEFT_TEXT_PART_H
+
+#include "engine/text/find.h"
+#include "engine/text/model.h"
+#include "engine/text/prompt.h"
+
+typedef struct TextPart {
+    TextNetwork network;
+    TextModel *model;     /* owned reference */
+    Tokenizer *tokenizer; /* owned reference */
+    PromptRules rules;    /* its template is borrowed from the model's weights */
+    const char *key;      /* name of this encoder's tensor in embedding files; static */
+    char name[32];        /* "Qwen3 4B" */
+} TextPart;
+
+typedef struct TextPartSource {
+    TextNetwork network;
+    Weights
+        *weights; /* borrowed; from text_find, or NULL: published dimensions, dummy runs only */
+    bool paired;
+    const char *name, *path; /* of the file; path may be NULL */
+} TextPartSource;
+
+/* Errors: E_MISSING, E_SHAPE, E_FORMAT (metadata, tokenizer file), E_NOMEM. */
+Status text_part_open(Host *h, const TextPartSource *source, TextPart *out, Error *err);
+void text_part_fini(TextPart *p);
+
+/* All sections side by side along the tokens, weights applied: states [1, T, C]. pooled [1, C] of the first section, or NULL
+ * when the network has none; it may be NULL. */
+Status text_part_encode(const TextPart *p, Host *h, const char *text, Tensor **states,
+                        Tensor **pooled, Error *err);
+/* The pooled vector alone, which needs only the first section and no weights. */
+Status text_part_pool(const TextPart *p, Host *h, const char *text, Tensor **pooled,
+                      Error *err);
+/* Number of tokens of all sections. */
+Status text_part_count(const TextPart *p, Host *h, const char *text, int64_t *out, Error *err);
+
+#endif
