@@ -3,11 +3,14 @@
 
 #include "engine/sampling/samplers_impl.h"
 
-/* history[0] is the newest derivative. x += sum of coefficients times history. */
-static void add_history(Tensor *x, Tensor *const *history, const double *c, int n)
+/* x += sum of coefficients times history; history[0] is the newest derivative. The sum is made first: the
+ * terms nearly cancel, and added to x one by one they would lose what the reference keeps. */
+static void add_history(Tensor *x, Tensor *const *history, const double *c, int n, Tensor *sum)
 {
-    for (int j = 0; j < n; j++)
-        tensor_add_scaled(x, history[j], (float)c[j]);
+    tensor_affine(sum, history[0], (float)c[0], 0);
+    for (int j = 1; j < n; j++)
+        tensor_add_scaled(sum, history[j], (float)c[j]);
+    tensor_add(x, x, sum);
 }
 
 static int history_length(const SamplerRun *r)
@@ -94,7 +97,7 @@ Status sampler_lms(SamplerRun *r, Error *err)
         const double *at = recent_sigmas(r, k, nodes);
         for (int j = 0; j < order; j++)
             c[j] = multistep_coefficient(at, order, j);
-        add_history(r->x, h, c, order);
+        add_history(r->x, h, c, order, d);
     }
     return OK;
 }
@@ -221,7 +224,7 @@ static Status multistep(SamplerRun *r, WeightsFn weights, bool last_clean, Error
         vec_derivative(h[0], r->x, d, s);
         int order = t <= 0 ? 1 : k + 1 < most ? k + 1 : most;
         weights(r, k, order, c);
-        add_history(r->x, h, c, order);
+        add_history(r->x, h, c, order, d);
     }
     return OK;
 }

@@ -9,5 +9,6 @@ int main(int argc, char **argv)
     failed += run_noise_tests();
     failed += run_sigmas_tests();
     failed += run_samplers_tests();
+    failed += run_guidance_tests();
     return failed;
 }

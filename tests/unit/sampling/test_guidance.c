@@ -1,0 +1,240 @@
+/* test_guidance.c - CFG and its variants against the reference's own numbers. */
+#include "tests/unit/sampling/vectors.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "engine/sampling/guidance.h"
+#include "engine/tensor/ops.h"
+
+/* Largest difference to a wanted tensor of F32 or F64, relative above 1. */
+static double distance(const float *got, const Tensor *want)
+{
+    int64_t n = tensor_count(want);
+    double most = 0;
+
+    for (int64_t i = 0; i < n; i++) {
+        double w =
+            want->dtype == K_F64 ? ((double *)want->data)[i] : (double)tensor_f32(want)[i];
+        double d = fabs((double)got[i] - w) / fmax(1, fabs(w));
+        if (!(d <= most)) most = d;
+    }
+    return most;
+}
+
+static Tensor *as_f32(Tensor *t)
+{
+    Tensor *f;
+    Error err = { 0 };
+
+    if (t->dtype == K_F32) return t;
+    ok(tensor_new(K_F32, t->ndim, t->shape, &f, &err), &err);
+    for (int64_t i = 0; i < tensor_count(t); i++)
+        tensor_f32(f)[i] = (float)((double *)t->data)[i];
+    tensor_unref(t);
+    return f;
+}
+
+/* Scale windows given as lists. */
+static double check_scales(const Json *item)
+{
+    bool tv = !strcmp(text(item, "op"), "tv_cfg");
+    const Json *at = json_first(json_get(item, tv ? "t" : "percent"));
+    double most = 0;
+
+    for (const Json *w = json_first(json_get(item, "scale")); w;
+         w = json_next(w), at = json_next(at)) {
+        double got =
+            tv ? guidance_tv_scale(!strcmp(text(item, "window"), "cosine"), num(item, "low", 0),
+                                   num(item, "high", 0), 0.5, json_double(at))
+               : guidance_interval_scale(num(item, "lo", 0), num(item, "hi", 0),
+                                         num(item, "cfg", 0), json_double(at));
+        most = fmax(most, fabs(got - json_double(w)));
+    }
+    return most;
+}
+
+/* The hook that a case describes; NULL for plain cfg. */
+static GuidanceHook *hook_of(const Json *item)
+{
+    const char *op = text(item, "op");
+    GuidanceHook *h = NULL;
+    Error err = { 0 };
+
+    if (!strcmp(op, "CFGZeroStar")) ok(guidance_cfg_zero_star(&h, &err), &err);
+    if (!strcmp(op, "CFGNorm")) ok(guidance_cfg_norm(num(item, "strength", 1), &h, &err), &err);
+    if (!strcmp(op, "RescaleCFG"))
+        ok(guidance_rescale_cfg(num(item, "multiplier", 0), &h, &err), &err);
+    if (!strcmp(op, "APG"))
+        ok(guidance_apg(num(item, "eta", 0), num(item, "norm_threshold", 0),
+                        num(item, "momentum", 0), &h, &err),
+           &err);
+    if (!strcmp(op, "dynamic_threshold"))
+        ok(guidance_dynamic_threshold(num(item, "percentile", 0), num(item, "min_s", 0), &h,
+                                      &err),
+           &err);
+    if (!strcmp(op, "mimic_cfg")) {
+        MimicCfg m = { .mimic_scale = num(item, "mimic_weight", 0),
+                       .percentile = num(item, "percentile", 0),
+                       .separate_channels = flag(item, "separate_channels"),
+                       .center_mean = flag(item, "center_mean"),
+                       .std = !strcmp(text(item, "variability"), "STD"),
+                       .interpolate_phi = num(item, "interpolate_phi", 1) };
+        ok(guidance_mimic(&m, &h, &err), &err);
+    }
+    return h;
+}
+
+/* One guided estimate with one hook, in the order that a guider uses. */
+static void guide(const GuidanceHook *h, void *state, GuidanceStep *g)
+{
+    Error err = { 0 };
+
+    if (h && h->kind == GUIDE_PRE) ok(h->run(h, state, g, &err), &err);
+    if (!h || h->kind != GUIDE_CFG) guidance_cfg(g->cond, g->uncond, g->scale, g->denoised);
+    if (h && h->kind != GUIDE_PRE) ok(h->run(h, state, g, &err), &err);
+}
+
+static double check_estimate(const Vectors *v, const Json *item)
+{
+    bool alone = text(item, "in") != NULL;
+    Tensor *p = as_f32(vectors_at(v, item, alone ? "in" : "cond"));
+    Tensor *u = as_f32(vectors_at(v, item, alone ? "in" : "uncond"));
+    Tensor *x = text(item, "x") ? as_f32(vectors_at(v, item, "x")) : tensor_ref(p);
+    Tensor *want = vectors_at(v, item, "out"), *cond, *uncond, *out;
+    const Json *calls = json_get(item, "calls"), *call = calls ? json_first(calls) : NULL;
+    GuidanceHook *h = hook_of(item);
+    void *state = NULL;
+    double most = 0;
+    Error err = { 0 };
+
+    ok(tensor_clone(p, &cond, &err), &err);
+    ok(tensor_clone(p, &uncond, &err), &err);
+    ok(tensor_clone(p, &out, &err), &err);
+    if (h && h->begin) ok(h->begin(h, x, &state, &err), &err);
+    double weight = num(item, "cfg_weight", num(item, "scale", 1));
+    GuidanceStep g = { .x = x,
+                       .sigma = (float)num(item, "sigma", 1),
+                       .cfg = weight,
+                       .scale = weight,
+                       .cond = cond,
+                       .uncond = uncond,
+                       .denoised = out,
+                       .steps = 1 };
+    for (int64_t i = 0; i == 0 || call; i++) {
+        tensor_affine(cond, p, call ? (float)num(call, "cond_mul", 1) : 1, 0);
+        tensor_affine(uncond, u, call ? (float)num(call, "uncond_mul", 1) : 1, 0);
+        if (call) g.sigma = (float)num(call, "sigma", 1);
+        if (alone)
+            ok(h->run(h, state, &g, &err), &err);
+        else
+            guide(h, state, &g);
+        int64_t n = tensor_count(out);
+        Tensor *part = NULL;
+        if (calls)
+            ok(tensor_slice(want, i * (want->shape[0] / (int64_t)json_count(calls)),
+                            want->shape[0] / (int64_t)json_count(calls), &part, &err),
+               &err);
+        assert_int_equal(n, tensor_count(part ? part : want));
+        most = fmax(most, distance(tensor_f32(out), part ? part : want));
+        tensor_unref(part);
+        call = call ? json_next(call) : NULL;
+    }
+    if (h && h->end) h->end(h, state);
+    ref_drop(h);
+    Tensor *const all[] = { p, u, x, want, cond, uncond, out };
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        tensor_unref(all[i]);
+    return most;
+}
+
+static const struct {
+    const char *op;
+    double tolerance;
+} ops[] = {
+    { "cfg", 2e-5 },        { "CFGZeroStar", 2e-5 }, { "CFGNorm", 2e-5 },
+    { "RescaleCFG", 2e-5 }, { "APG", 2e-5 },         { "dynamic_threshold", 1e-6 },
+    { "mimic_cfg", 1e-6 },  { "tv_cfg", 1e-12 },     { "guidance_interval", 1e-12 },
+};
+
+enum { OPS = sizeof ops / sizeof ops[0] };
+
+static void guidance_vectors(void **state)
+{
+    Vectors v;
+    double most[OPS] = { 0 };
+    int seen[OPS] = { 0 };
+
+    (void)state;
+    vectors_open(&v, "guidance", "guidance");
+    for (const Json *c = json_first(json_get(json_root(v.json), "cases")); c;
+         c = json_next(c)) {
+        size_t i = 0;
+        while (i < OPS && strcmp(text(c, "op"), ops[i].op))
+            i++;
+        if (i == OPS) fail_msg("unknown op %s", text(c, "op"));
+        double d = json_get(c, "out") ? check_estimate(&v, c) : check_scales(c);
+        if (!(d <= ops[i].tolerance))
+            fail_msg("%s %s: %.3g, allowed %.3g", ops[i].op,
+                     text(c, "out") ? text(c, "out") : "", d, ops[i].tolerance);
+        most[i] = fmax(most[i], d);
+        seen[i]++;
+    }
+    for (size_t i = 0; i < OPS; i++)
+        print_message("guidance: %-18s %2d cases, worst %.2g\n", ops[i].op, seen[i], most[i]);
+    vectors_close(&v);
+}
+
+static void quantile_is_linear_between_ranks(void **state)
+{
+    const float v[] = { 5, 1, 4, 2, 3, 9, 7, 8, 6, 10 };
+    float scratch[10];
+
+    (void)state;
+    for (int i = 0; i <= 18; i++)
+        assert_true(fabs(guidance_quantile(v, 10, i / 18.0, scratch) - (1 + i / 2.0)) < 1e-12);
+}
+
+static void a_second_cfg_function_replaces_the_first(void **state)
+{
+    GuidanceHook *a, *b, *c;
+    GuidanceList l = { 0 }, copy;
+    Error err = { 0 };
+
+    (void)state;
+    ok(guidance_rescale_cfg(0.7, &a, &err), &err);
+    ok(guidance_rescale_cfg(0.3, &b, &err), &err);
+    ok(guidance_cfg_norm(1, &c, &err), &err);
+    ok(guidance_list_add(&l, a, &err), &err);
+    ok(guidance_list_add(&l, c, &err), &err);
+    ok(guidance_list_add(&l, b, &err), &err);
+    ok(guidance_list_copy(&l, &copy, &err), &err);
+    assert_int_equal(copy.count, 2);
+    assert_ptr_equal(copy.hooks[0], b);
+    assert_ptr_equal(copy.hooks[1], c);
+    guidance_list_fini(&l);
+    guidance_list_fini(&copy);
+    ref_drop(a);
+    ref_drop(b);
+    ref_drop(c);
+}
+
+static void window_can_peak_elsewhere(void **state)
+{
+    (void)state;
+    assert_true(guidance_tv_scale(false, 1, 7, 0.3, 0.3) == 7);
+    assert_true(guidance_tv_scale(false, 1, 7, 0.3, 0) == 1);
+    assert_true(fabs(guidance_tv_scale(true, 1, 7, 0.3, 1) - 1) < 1e-12);
+    assert_true(fabs(guidance_tv_scale(false, 1, 7, 0.3, 0.65) - 4) < 1e-12);
+}
+
+int run_guidance_tests(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(guidance_vectors),
+        cmocka_unit_test(quantile_is_linear_between_ranks),
+        cmocka_unit_test(a_second_cfg_function_replaces_the_first),
+        cmocka_unit_test(window_can_peak_elsewhere),
+    };
+    return cmocka_run_group_tests_name("guidance", tests, NULL, NULL);
+}
