@@ -377,3 +377,37 @@ Status cache_keys(const Graph *g, CacheKey *keys, Error *err)
     str_fini(&k.text);
     return status;
 }
+
+/* ---- equal nodes -------------------------------------------------------------------------------- */
+
+typedef struct KeyAt {
+    const CacheKey *key;
+    int node;
+} KeyAt;
+
+static int compare_key_at(const void *a, const void *b)
+{
+    const KeyAt *x = a, *y = b;
+    int order = memcmp(x->key->digest, y->key->digest, sizeof x->key->digest);
+
+    return order ? order : x->node - y->node;
+}
+
+Status cache_same(const CacheKey *keys, const bool *valid, int count, int *same, Error *err)
+{
+    KeyAt *sorted = mem_alloc_array((size_t)count + 1, sizeof *sorted);
+
+    if (!sorted) return no_memory(err);
+    for (int i = 0; i < count; i++)
+        sorted[i] = (KeyAt){ &keys[i], i };
+    qsort(sorted, (size_t)count, sizeof *sorted, compare_key_at);
+    for (int i = 0; i < count; i++) {
+        int node = sorted[i].node, before = i ? sorted[i - 1].node : node;
+        bool equal = i && !keys[node].never && !keys[before].never && valid[node] &&
+                     valid[before] &&
+                     memcmp(keys[node].digest, keys[before].digest, sizeof keys->digest) == 0;
+        same[node] = equal ? same[before] : node;
+    }
+    mem_free(sorted);
+    return OK;
+}

@@ -50,4 +50,7 @@ size_t cache_count(const Cache *c);
 /* Keys of all nodes of a bound and checked graph; keys has g->count places. Linear, no recursion. */
 Status cache_keys(const Graph *g, CacheKey *keys, Error *err);
 
+/* For each node the first valid one of equal key (itself when there is none): they share one result. */
+Status cache_same(const CacheKey *keys, const bool *valid, int count, int *same, Error *err);
+
 #endif

@@ -30,7 +30,6 @@
     X(FIND_NOT_RUNNABLE, "E207", SEV_ERROR, E_UNSUPPORTED, "")                                 \
     X(FIND_CYCLE, "E104", SEV_ERROR, E_WORKFLOW, "dependency_cycle")                           \
     X(FIND_NO_OUTPUT, "E106", SEV_ERROR, E_WORKFLOW, "prompt_no_outputs")                      \
-    X(FIND_DUPLICATE, "W101", SEV_WARNING, E_FORMAT, "")                                       \
     X(FIND_SURPLUS, "W102", SEV_WARNING, E_USAGE, "")                                          \
     X(FIND_LOSSY, "W103", SEV_WARNING, E_TYPE, "")                                             \
     X(FIND_READ_AS, "W103", SEV_NOTE, E_TYPE, "")                                              \
@@ -68,8 +67,8 @@ typedef struct Finding {
 
 typedef struct CheckOptions {
     const NodeTable *table;
-    struct Host *host;          /* for lists of files and hooks; NULL = skip what needs it */
-    bool files;                 /* file names must exist (E204); needs host */
+    struct Host *host; /* for lists and the classes' own checks; NULL = skip what needs it */
+    bool files;        /* file names must exist (E204); needs host */
     const char *const *targets; /* only these outputs; NULL = all */
     size_t n_targets;
 } CheckOptions;

@@ -345,6 +345,7 @@ static Status not_in_list(Check *c, int node, const Socket *s, const GraphInput 
 /* Lists of files are looked at only when asked for; a class that checks its file itself is left to it. */
 static bool is_listed(const Check *c, const GraphNode *n, const Socket *s)
 {
+    if (!s->options && !s->options_fn) return false;
     if (s->flags & SOCK_F_IMAGE_UPLOAD && (n->def->check || !c->options->files)) return false;
     if (s->folder) return c->options->files && c->options->host;
     return s->options || c->options->host;
@@ -463,6 +464,13 @@ static Status hook_failed(Check *c, int node, const Error *error)
     return check_say(c, &f->fix, "%s", error->fix);
 }
 
+static bool looks_at_files(const NodeDef *def)
+{
+    for (const Socket *s = def->inputs; s && s->name; s++)
+        if (s->flags & SOCK_F_IMAGE_UPLOAD || s->folder) return true;
+    return false;
+}
+
 Status check_hook(Check *c, int node, bool *bad)
 {
     const GraphNode *n = &c->graph->nodes[node];
@@ -470,7 +478,8 @@ Status check_hook(Check *c, int node, bool *bad)
     Error error;
     void *in;
 
-    if (!n->def->check || !c->options->host || !c->options->files || n->no_inputs) return OK;
+    if (!n->def->check || !c->options->host || n->no_inputs) return OK;
+    if (!c->options->files && looks_at_files(n->def)) return OK;
     in = mem_calloc(1, n->def->in_size + 1);
     if (!in) return error_set(c->err, E_NOMEM, "out of memory");
     error_clear(&error);

@@ -136,7 +136,7 @@ done:
 
 Status parse_api_json(JsonDoc *doc, const Json *prompt, Graph **out, Error *err)
 {
-    Graph *g;
+    Graph *g = NULL;
 
     TRY(read_prompt(doc, prompt, &g, err));
     graph_own_doc(g, doc);

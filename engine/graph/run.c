@@ -2,7 +2,6 @@
 #include "engine/graph/run.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "engine/base/mem.h"
@@ -120,40 +119,6 @@ static void count_uses(Run *r)
             if (sched_is_dependency(r->graph, n, &n->inputs[k], NULL))
                 r->uses[r->same[n->inputs[k].origin]]++;
     }
-}
-
-typedef struct KeyAt {
-    const CacheKey *key;
-    int node;
-} KeyAt;
-
-static int compare_keys(const void *a, const void *b)
-{
-    const KeyAt *x = a, *y = b;
-    int order = memcmp(x->key->digest, y->key->digest, sizeof x->key->digest);
-
-    return order ? order : x->node - y->node;
-}
-
-/* Nodes of equal key share the result of the first. */
-static Status find_same(Run *r)
-{
-    int n = r->graph->count;
-    KeyAt *sorted = mem_alloc_array((size_t)n + 1, sizeof *sorted);
-
-    if (!sorted) return no_memory(r->err);
-    for (int i = 0; i < n; i++)
-        sorted[i] = (KeyAt){ &r->keys[i], i };
-    qsort(sorted, (size_t)n, sizeof *sorted, compare_keys);
-    for (int i = 0; i < n; i++) {
-        int node = sorted[i].node, before = i ? sorted[i - 1].node : node;
-        bool equal = i && !r->keys[node].never && r->report->valid[node] &&
-                     r->report->valid[before] &&
-                     memcmp(r->keys[node].digest, r->keys[before].digest, 32) == 0;
-        r->same[node] = equal ? r->same[before] : node;
-    }
-    mem_free(sorted);
-    return OK;
 }
 
 /* ---- one node ----------------------------------------------------------------------------------- */
@@ -314,7 +279,7 @@ static Status prepare(Run *r)
     TRY(cache_keys(r->graph, r->keys, r->err));
     if (r->options->cache)
         TRY(cache_start(r->options->cache, r->keys, r->graph->count, r->err));
-    TRY(find_same(r));
+    TRY(cache_same(r->keys, r->report->valid, r->graph->count, r->same, r->err));
     TRY(write_texts(r));
     count_uses(r);
     TRY(sched_new(r->graph, is_cached, r, &r->sched, r->err));
