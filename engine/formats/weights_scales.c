@@ -4,6 +4,7 @@
  *   old       a marker tensor PREFIX.scaled_fp8; layers below PREFIX that have X.scale_weight
  *   tensor    X.comfy_quant, bytes of JSON {"format": ...}
  *   metadata  header key _quantization_metadata, JSON {"layers": {X: {"format": ...}}}
+ * The header's entries replace a layer's own; where the header has any, the old marker is not looked at.
  */
 #include <string.h>
 
@@ -33,9 +34,11 @@ static Status add_format(Resolve *r, const char *layer, size_t n, const char *fo
     return key && value && map_put(&r->formats, key, value) ? OK : no_memory(r);
 }
 
-static const char *format_of(const Json *layer)
+/* A record is an object with a "format", or the format's bare name. */
+static const char *format_of(const Json *record)
 {
-    const char *format = json_string(json_get(layer, "format"));
+    const char *format =
+        json_string(json_is(record, JSON_STRING) ? record : json_get(record, "format"));
 
     return format ? format : "an unnamed format";
 }
@@ -58,13 +61,16 @@ static Status read_old(Resolve *r, const char *prefix, size_t n)
 static Status read_tensor(Resolve *r, const char *layer, size_t n, const Entry *e)
 {
     JsonDoc *doc = NULL;
+    size_t size = e->size;
     Status status;
 
     if (r->source->options.dummy) return add_format(r, layer, n, "float8");
     if (e->type != K_U8 || e->size > MAX_QUANT_BYTES)
         return error_set(r->err, E_FORMAT, "%.*s.comfy_quant does not hold bytes of JSON",
                          (int)n, layer);
-    status = json_parse((const char *)e->data, e->size, &doc, NULL);
+    while (size > 0 && e->data[size - 1] == 0)
+        size--; /* some writers pad */
+    status = json_parse((const char *)e->data, size, &doc, NULL);
     if (status == E_FORMAT)
         return error_set(r->err, E_FORMAT, "%.*s.comfy_quant holds broken JSON", (int)n, layer);
     if (status != OK) return no_memory(r);
@@ -93,21 +99,26 @@ static Status read_metadata(Resolve *r)
     return status;
 }
 
-static Status read_marks(Resolve *r)
+static Status read_tensors(Resolve *r, bool markers)
 {
     static const char old[] = "scaled_fp8", tensor[] = ".comfy_quant";
 
-    TRY(read_metadata(r));
     for (size_t i = 0; i < r->table->count; i++) {
         const char *name = r->table->entries[i].key;
         size_t n = strlen(name);
 
-        if (strcmp(name, old) == 0 || str_ends_with(name, ".scaled_fp8"))
+        if (markers && (strcmp(name, old) == 0 || str_ends_with(name, ".scaled_fp8")))
             TRY(read_old(r, name, n - (sizeof old - 1)));
         if (str_ends_with(name, tensor))
             TRY(read_tensor(r, name, n - (sizeof tensor - 1), r->table->entries[i].value));
     }
     return OK;
+}
+
+static Status read_marks(Resolve *r)
+{
+    TRY(read_tensors(r, !map_has(&r->source->metadata, "_quantization_metadata")));
+    return read_metadata(r);
 }
 
 /* ---- from marks to entries --------------------------------------------------------------------------- */

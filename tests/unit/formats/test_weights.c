@@ -265,6 +265,58 @@ static void test_bad_files(void **state)
     check_open_fails("a.index.json", absent, sizeof absent - 1, E_IO);
 }
 
+/* Four FP8 layers: one marked by the header, one by a padded tensor record, one by both in disagreement
+ * (the header wins), one not at all. */
+static void test_marks(void **state)
+{
+    static const char record[] = "{\"format\": \"float8_e4m3fn\"}\0",
+                      other[] = "{\"format\": \"nvfp4\"}";
+    static const int64_t matrix[] = { 1, 2 }, one[] = { 1 }, length[] = { sizeof record },
+                         other_length[] = { sizeof other - 1 };
+    static const uint8_t codes[2] = { 0x38, 0x40 };
+    static const float two = 2;
+    static const SafePair meta[] = { { "_quantization_metadata",
+                                       "{\"layers\": {\"a\": {\"format\": \"float8_e4m3fn\"}, "
+                                       "\"c\": \"float8_e4m3fn\"}}" } };
+    static const SafeItem items[] = {
+        { "a.weight", K_F8_E4M3, 2, matrix, codes },
+        { "a.weight_scale", K_F32, 0, NULL, &two },
+        { "b.weight", K_F8_E4M3, 2, matrix, codes },
+        { "b.weight_scale", K_F32, 1, one, &two },
+        { "b.comfy_quant", K_U8, 1, length, record },
+        { "c.weight", K_F8_E4M3, 2, matrix, codes },
+        { "c.weight_scale", K_F32, 1, one, &two },
+        { "c.comfy_quant", K_U8, 1, other_length, other },
+        { "d.weight", K_F8_E4M3, 2, matrix, codes },
+        { "d.scale_weight", K_F32, 1, one, &two },
+        { "scaled_fp8", K_F8_E4M3, 1, one, codes },
+    };
+    static const char *const names[] = { "a.weight", "b.weight", "c.weight", "d.weight" };
+    Made m;
+    Weights *w = NULL;
+    Error err = { 0 };
+    float got[2];
+    KWeight kw;
+
+    (void)state;
+    for (int with_header = 0; with_header < 2; with_header++) {
+        made_path(&m, "marks.safetensors");
+        assert_ok(safetensors_write(m.path, items, 11, meta, (size_t)with_header, &err), &err);
+        assert_ok(weights_open(m.path, NULL, &w, &err), &err);
+        for (int i = 0; i < 4; i++) {
+            bool scaled = with_header ? i < 3 : i == 1 || i == 3;
+
+            if (!with_header && i == 2) continue;
+            assert_ok(weights_f32_into(w, names[i], got, 2, &err), &err);
+            assert_true(got[0] == (scaled ? 2.0f : 1.0f));
+        }
+        assert_int_equal(weights_matrix(w, "c.weight", 1, 2, &kw, &err),
+                         with_header ? OK : E_UNSUPPORTED);
+        weights_unref(w);
+        unmake(&m);
+    }
+}
+
 static Status open_and_look(void *user, Error *err)
 {
     const Made *m = user;
@@ -303,6 +355,7 @@ int run_weights_tests(void)
         cmocka_unit_test(test_cast),
         cmocka_unit_test(test_dummy),
         cmocka_unit_test(test_bad_files),
+        cmocka_unit_test(test_marks),
         cmocka_unit_test(test_out_of_memory),
     };
 
