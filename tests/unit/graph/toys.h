@@ -44,6 +44,7 @@ void assert_ok(Status s, const Error *err);
 int run_literal_tests(void);
 int run_parse_tests(void);
 int run_check_tests(void);
+int run_plan_tests(void);
 int run_run_tests(void);
 int run_vector_tests(void);
 
