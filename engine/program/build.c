@@ -99,7 +99,8 @@ ProgValue prog_unary(Program *p, const PUnary *a)
 ProgValue prog_add(Program *p, const PAdd *a)
 {
     ProgValue y = value_is(a->y) ? a->y : a->a;
-    return append(p, OP_add, &no_scalars, y, (ProgValue[OP_MAX_FIELDS]){ a->a, a->gate, a->b, y });
+    return append(p, OP_add, &no_scalars, y,
+                  (ProgValue[OP_MAX_FIELDS]){ a->a, a->gate, a->b, y });
 }
 
 ProgValue prog_affine(Program *p, const PAffine *a)

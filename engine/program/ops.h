@@ -136,6 +136,9 @@ void prog_group_stats(Program *p, const PGroupStats *a, ProgValue *mul, ProgValu
 ProgValue prog_param(Program *p, const KWeight *w);
 /* The same from `count` float32 values, which are copied now. */
 ProgValue prog_vector(Program *p, const float *values, int64_t count);
+/* A float32 constant that the caller fills before planning: *data is its contiguous memory, owned by the
+ * program (RoPE tables). */
+ProgValue prog_table(Program *p, int ndim, const int64_t *shape, float **data);
 /* One number seen as an array of any shape (strides 0), to fill with through prog_copy. */
 ProgValue prog_scalar(Program *p, float value, int ndim, const int64_t *shape);
 /* Elements [index*d, (index+1)*d) of a contiguous value, as a vector [d]: modulation chunks. */

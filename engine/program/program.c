@@ -159,13 +159,14 @@ ProgValue prog_param(Program *p, const KWeight *w)
     return prog_add_val(p, &v);
 }
 
-ProgValue prog_vector(Program *p, const float *values, int64_t count)
+ProgValue prog_table(Program *p, int ndim, const int64_t *shape, float **data)
 {
     Val v = { .kind = VAL_CONSTANT };
 
     if (p->status != OK) return PROG_NONE;
-    if (!contiguous(K_F32, 1, &count, &v.view, &v.bytes)) {
-        prog_error(p, E_SHAPE, "vector of %lld", (long long)count);
+    if (!contiguous(K_F32, ndim, shape, &v.view, &v.bytes)) {
+        prog_error(p, E_SHAPE, "constant of %d dimensions (first %lld)", ndim,
+                   ndim > 0 ? (long long)shape[0] : 0LL);
         return PROG_NONE;
     }
     v.view.data = arena_alloc(p->memory, v.bytes);
@@ -173,8 +174,16 @@ ProgValue prog_vector(Program *p, const float *values, int64_t count)
         prog_error(p, E_NOMEM, "out of memory");
         return PROG_NONE;
     }
-    memcpy(v.view.data, values, v.bytes);
+    *data = v.view.data;
     return prog_add_val(p, &v);
+}
+
+ProgValue prog_vector(Program *p, const float *values, int64_t count)
+{
+    float *data = NULL;
+    ProgValue v = prog_table(p, 1, &count, &data);
+    if (value_is(v)) memcpy(data, values, (size_t)count * sizeof *data);
+    return v;
 }
 
 ProgValue prog_scalar(Program *p, float value, int ndim, const int64_t *shape)

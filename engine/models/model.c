@@ -1,0 +1,452 @@
+/* model.c - the MODEL value: core, programs by shape, patches, and the denoiser that samplers see. */
+#include "engine/models/model.h"
+
+#include <string.h>
+
+#include "engine/base/mem.h"
+#include "engine/models/detect.h"
+#include "engine/tensor/ops.h"
+
+enum { PROGRAMS_KEPT = 6 };
+
+/* A program that was built, and what it was built for. */
+typedef struct Built {
+    Program *program; /* owned; NULL = free place */
+    ForwardShape shape;
+    PatchSet patches; /* the weight patches that its matrices come from */
+    uint64_t used;    /* clock of the last use */
+} Built;
+
+/* What handles of one file share. */
+typedef struct ModelCore {
+    Component component; /* first: its Ref is the core's */
+    Host *host;          /* borrowed */
+    Weights *weights;    /* one reference owned; BFL's names */
+    const ModelFamily *family;
+    ModelDims dims;
+    float *zeros; /* owned; [dims.pooled], for prompts without a pooled vector */
+    Built built[PROGRAMS_KEPT];
+    uint64_t clock;
+} ModelCore;
+
+struct Model {
+    Denoiser denoiser; /* first */
+    ModelCore *core;   /* one reference owned */
+    PatchSet patches;
+};
+
+/* ---- core ---------------------------------------------------------------------------------------------- */
+
+static void built_fini(Built *b)
+{
+    prog_free(b->program);
+    patch_set_fini(&b->patches);
+    *b = (Built){ 0 };
+}
+
+static void core_destroy(void *object)
+{
+    ModelCore *c = object;
+    for (int i = 0; i < PROGRAMS_KEPT; i++)
+        built_fini(&c->built[i]);
+    weights_unref(c->weights);
+    mem_free(c->zeros);
+    mem_free((char *)(uintptr_t)c->component.file);
+    mem_free(c);
+}
+
+static void core_release(Component *component)
+{
+    ModelCore *c = (ModelCore *)(void *)component;
+    weights_release(c->weights);
+}
+
+static Status core_new(Host *h, const Weights *w, const char *file, ModelCore **out, Error *err)
+{
+    Status status = OK;
+    ModelCore *c = mem_calloc(1, sizeof *c);
+
+    if (!c) return error_set(err, E_NOMEM, "out of memory");
+    ref_init(&c->component.ref, core_destroy);
+    c->component.name = "transformer";
+    c->component.release = core_release;
+    c->host = h;
+    TRY_DONE(detect_transformer(w, &c->family, &c->weights, err));
+    TRY_DONE(c->family->read_dims(c->weights, &c->dims, err));
+    c->component.bytes = weights_bytes(c->weights);
+    c->component.file = mem_strdup(file ? file : "");
+    c->zeros = mem_calloc((size_t)c->dims.pooled + 1, sizeof *c->zeros);
+    if (!c->component.file || !c->zeros) status = error_set(err, E_NOMEM, "out of memory");
+done:
+    if (status != OK) {
+        error_at_file(err, file, -1);
+        ref_drop(c);
+        return status;
+    }
+    *out = c;
+    return OK;
+}
+
+/* ---- programs -------------------------------------------------------------------------------------------- */
+
+/* Only weight patches change a program's matrices. */
+static bool same_weight_patches(const PatchSet *a, const PatchSet *b)
+{
+    for (int i = 0;; i++) {
+        const Patch *p = patch_set_find(a, PATCH_WEIGHTS, i),
+                    *q = patch_set_find(b, PATCH_WEIGHTS, i);
+        if (!p && !q) return true;
+        if (!p || !q || p->object != q->object || p->strength != q->strength) return false;
+    }
+}
+
+static Built *find_built(ModelCore *c, const ForwardShape *shape, const PatchSet *patches)
+{
+    for (int i = 0; i < PROGRAMS_KEPT; i++) {
+        Built *b = &c->built[i];
+        if (b->program && !memcmp(&b->shape, shape, sizeof *shape) &&
+            same_weight_patches(&b->patches, patches))
+            return b;
+    }
+    return NULL;
+}
+
+static Built *oldest(ModelCore *c)
+{
+    Built *best = &c->built[0];
+    for (int i = 1; i < PROGRAMS_KEPT; i++)
+        if (c->built[i].used < best->used) best = &c->built[i];
+    return best;
+}
+
+static Status apply_patches(void *user, const char *name, KWeight *w, Error *err)
+{
+    const Model *m = user;
+    const Patch *p;
+
+    for (int i = 0; (p = patch_set_find(&m->patches, PATCH_WEIGHTS, i)); i++) {
+        WeightPatch *patch = (WeightPatch *)(uintptr_t)p->object;
+        TRY(patch->apply(patch, name, p->strength, w, err));
+    }
+    return OK;
+}
+
+static Status build_into(const Model *m, const ForwardShape *shape, Built *place, Error *err)
+{
+    ModelCore *c = m->core;
+    Status status = OK;
+    Built b = { 0 };
+    WeightSource source = { .weights = c->weights, .user = (void *)(uintptr_t)m };
+
+    memcpy(&b.shape, shape, sizeof *shape); /* padding too: shapes are compared as bytes */
+    if (patch_set_find(&m->patches, PATCH_WEIGHTS, 0)) source.patch = apply_patches;
+    TRY_DONE(patch_set_copy(&m->patches, &b.patches, err));
+    TRY_DONE(prog_new(c->family->name, &b.program, err));
+    c->family->build(&c->dims, &source, shape, host_exact(c->host), b.program);
+    TRY_DONE(prog_compile(b.program, PASS_ALL, err));
+    TRY_DONE(prog_plan(b.program, host_backend(c->host), host_context(c->host), err));
+    built_fini(place);
+    *place = b;
+    return OK;
+done:
+    error_at_file(err, c->component.file, -1);
+    built_fini(&b);
+    return status;
+}
+
+static void read_skips(const BlockSkip *skip, ForwardShape *s)
+{
+    for (int i = 0; skip && i < skip->double_count; i++)
+        if (skip->double_blocks[i] >= 0 && skip->double_blocks[i] < MODEL_MAX_SKIPS)
+            s->skip_double |= 1ULL << skip->double_blocks[i];
+    for (int i = 0; skip && i < skip->single_count; i++)
+        if (skip->single_blocks[i] >= 0 && skip->single_blocks[i] < MODEL_MAX_SKIPS)
+            s->skip_single |= 1ULL << skip->single_blocks[i];
+}
+
+static Status shape_of_call(const ModelCore *c, const ForwardCall *call, ForwardShape *s,
+                            Error *err)
+{
+    memset(s, 0, sizeof *s);
+    if (call->n_refs > MODEL_MAX_REFS)
+        return error_set(err, E_LIMIT, "%d reference latents; at most %d are taken",
+                         call->n_refs, MODEL_MAX_REFS);
+    s->size = call->size;
+    s->tokens = call->tokens;
+    if (call->pad && call->tokens < c->dims.context_pad)
+        s->pad = c->dims.context_pad - call->tokens;
+    s->concat = call->concat ? call->concat_channels : 0;
+    s->n_refs = call->n_refs;
+    for (int k = 0; k < call->n_refs; k++)
+        s->refs[k] = call->ref_sizes[k];
+    s->method = call->method == REF_DEFAULT ? c->dims.references : call->method;
+    s->guided = call->guided && c->dims.guidance;
+    read_skips(call->skip, s);
+    return OK;
+}
+
+static Status program_for(const Model *m, const ForwardCall *call, Program **out, Error *err)
+{
+    ModelCore *c = m->core;
+    ForwardShape shape;
+
+    TRY(shape_of_call(c, call, &shape, err));
+    Built *b = find_built(c, &shape, &m->patches);
+    if (!b) {
+        b = oldest(c);
+        TRY(build_into(m, &shape, b, err));
+    }
+    b->used = ++c->clock;
+    *out = b->program;
+    return OK;
+}
+
+/* ---- one evaluation ---------------------------------------------------------------------------------------- */
+
+/* 1000 times the guidance; in fast precision rounded to bf16 before and after the product, as a model that
+ * computes in bf16 does. Guided results depend on it visibly. */
+static float scaled_guidance(double guidance, bool exact)
+{
+    float g = (float)guidance;
+    if (exact) return 1000.0f * g;
+    g = k_f32_from_bf16(k_bf16_from_f32(g));
+    return k_f32_from_bf16(k_bf16_from_f32(1000.0f * g));
+}
+
+static void *borrow(const float *data)
+{
+    return (void *)(uintptr_t)data;
+}
+
+Status model_forward(const Model *m, const ForwardCall *call, Error *err)
+{
+    static const char *const ref_names[MODEL_MAX_REFS] = {
+        "ref.0",  "ref.1",  "ref.2",  "ref.3",  "ref.4",  "ref.5",  "ref.6",  "ref.7",
+        "ref.8",  "ref.9",  "ref.10", "ref.11", "ref.12", "ref.13", "ref.14", "ref.15",
+        "ref.16", "ref.17", "ref.18", "ref.19", "ref.20", "ref.21", "ref.22", "ref.23",
+        "ref.24", "ref.25", "ref.26", "ref.27", "ref.28", "ref.29", "ref.30", "ref.31",
+    };
+    ModelCore *c = m->core;
+    Program *p = NULL;
+    void *arena = NULL;
+    ProgArg in[6 + MODEL_MAX_REFS], out = { "out", call->out };
+    float timestep = 1000.0f * call->sigma;
+    float guidance = scaled_guidance(call->guidance, host_exact(c->host));
+    int n = 0;
+
+    TRY(program_for(m, call, &p, err));
+    in[n++] = (ProgArg){ "x", borrow(call->x) };
+    in[n++] = (ProgArg){ "context", borrow(call->context) };
+    in[n++] = (ProgArg){ "timestep", &timestep };
+    if (call->guided && c->dims.guidance) in[n++] = (ProgArg){ "guidance", &guidance };
+    if (c->dims.pooled)
+        in[n++] = (ProgArg){ "pooled", borrow(call->pooled ? call->pooled : c->zeros) };
+    if (call->concat) in[n++] = (ProgArg){ "concat", borrow(call->concat) };
+    for (int k = 0; k < call->n_refs; k++)
+        in[n++] = (ProgArg){ ref_names[k], borrow(call->refs[k]) };
+    TRY(host_enter(c->host, &c->component, err));
+    TRY(host_arena(c->host, prog_arena_bytes(p), &arena, err));
+    ProgRun run = { .backend = host_backend(c->host),
+                    .ctx = host_context(c->host),
+                    .arena = arena,
+                    .events = host_events(c->host),
+                    .dummy = host_dummy(c->host) };
+    return prog_run(p, &run, in, n, &out, 1, err);
+}
+
+Status model_program(const Model *m, const ForwardCall *call, const Program **out, Error *err)
+{
+    Program *p = NULL;
+    TRY(program_for(m, call, &p, err));
+    *out = p;
+    return OK;
+}
+
+Status model_cost(const Model *m, const ForwardCall *call, ModelCost *out, Error *err)
+{
+    Program *p = NULL;
+    TRY(program_for(m, call, &p, err));
+    *out = (ModelCost){ .arena_bytes = prog_arena_bytes(p),
+                        .weight_bytes = prog_weight_bytes(p),
+                        .flops = prog_flops(p),
+                        .operations = prog_op_count(p) };
+    return OK;
+}
+
+/* ---- the denoiser that samplers see ---------------------------------------------------------------------- */
+
+static Status check_call(const ModelCore *c, const DenoiseCall *call, Error *err)
+{
+    const Tensor *x = call->x, *embed = call->cond->embed;
+
+    if (x->ndim != 4 || x->dtype != K_F32 || x->shape[1] != c->dims.channels)
+        return error_set(err, E_SHAPE, "the latent has %lld channels, the model takes %lld",
+                         x->ndim == 4 ? (long long)x->shape[1] : 0LL,
+                         (long long)c->dims.channels);
+    if (!embed || embed->ndim != 3 || embed->dtype != K_F32 ||
+        embed->shape[2] != c->dims.context) {
+        error_set(err, E_SHAPE, "the conditioning is %lld wide, the model takes %lld",
+                  embed && embed->ndim == 3 ? (long long)embed->shape[2] : 0LL,
+                  (long long)c->dims.context);
+        error_fix(err, "use the text encoder that belongs to %s", c->component.file);
+        return E_SHAPE;
+    }
+    if (call->cond->reference_count > MODEL_MAX_REFS)
+        return error_set(err, E_LIMIT, "%d reference latents; at most %d are taken",
+                         call->cond->reference_count, MODEL_MAX_REFS);
+    for (int k = 0; k < call->cond->reference_count; k++) {
+        const Tensor *r = call->cond->references[k];
+        if (r->ndim != 4 || r->dtype != K_F32 || r->shape[1] != c->dims.channels)
+            return error_set(err, E_SHAPE,
+                             "reference latent %d has %lld channels, the model takes %lld",
+                             k + 1, r->ndim == 4 ? (long long)r->shape[1] : 0LL,
+                             (long long)c->dims.channels);
+    }
+    if (c->dims.pooled && call->cond->pooled &&
+        tensor_count(call->cond->pooled) < c->dims.pooled)
+        return error_set(
+            err, E_SHAPE, "the pooled text vector has %lld values, the model takes %lld",
+            (long long)tensor_count(call->cond->pooled), (long long)c->dims.pooled);
+    return OK;
+}
+
+/* out = x - sigma * v, where out holds v. */
+static void to_estimate(const float *x, float sigma, float *out, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        out[i] = x[i] - sigma * out[i];
+}
+
+static Status denoise(Denoiser *d, const DenoiseCall *call, Error *err)
+{
+    const Model *m = (const Model *)(const void *)d;
+    const CondEntry *cond = call->cond;
+    const float *refs[MODEL_MAX_REFS];
+    PosSize ref_sizes[MODEL_MAX_REFS];
+    int64_t item = tensor_count(call->x) / (call->x->shape[0] ? call->x->shape[0] : 1);
+
+    TRY(check_call(m->core, call, err));
+    for (int k = 0; k < cond->reference_count; k++) {
+        refs[k] = tensor_f32(cond->references[k]);
+        ref_sizes[k] =
+            (PosSize){ cond->references[k]->shape[2], cond->references[k]->shape[3] };
+    }
+    ForwardCall f = { .size = { call->x->shape[2], call->x->shape[3] },
+                      .sigma = call->sigma,
+                      .context = tensor_f32(cond->embed),
+                      .tokens = cond->embed->shape[1],
+                      .pad = true,
+                      .pooled = cond->pooled ? tensor_f32(cond->pooled) : NULL,
+                      .guided = cond->guidance_use != GUIDANCE_OFF,
+                      .guidance = cond->guidance_use == GUIDANCE_VALUE ? cond->guidance : 3.5,
+                      .refs = refs,
+                      .ref_sizes = ref_sizes,
+                      .n_refs = cond->reference_count,
+                      .method = cond->method,
+                      .skip = call->skip };
+    if (host_dummy(m->core->host)) tensor_fill(call->out, 0);
+    for (int64_t b = 0; b < call->x->shape[0]; b++) {
+        f.x = tensor_f32(call->x) + b * item;
+        f.out = tensor_f32(call->out) + b * item;
+        TRY(model_forward(m, &f, err));
+        to_estimate(f.x, call->sigma, f.out, item);
+    }
+    return OK;
+}
+
+static const DenoiserClass model_class = { .name = "transformer", .denoise = denoise };
+
+/* ---- handles ------------------------------------------------------------------------------------------------ */
+
+static void model_destroy(void *object)
+{
+    Model *m = object;
+    denoiser_fini(&m->denoiser);
+    patch_set_fini(&m->patches);
+    ref_drop(m->core);
+    mem_free(m);
+}
+
+/* An unpatched handle without sampling; takes the reference on core over. */
+static Status handle_new(ModelCore *core, Model **out, Error *err)
+{
+    Model *m = mem_calloc(1, sizeof *m);
+    if (!m) {
+        ref_drop(core);
+        return error_set(err, E_NOMEM, "out of memory");
+    }
+    ref_init(&m->denoiser.ref, model_destroy);
+    m->denoiser.class = &model_class;
+    m->denoiser.format = core->family->format(&core->dims);
+    m->core = core;
+    *out = m;
+    return OK;
+}
+
+Status model_open(Host *h, const Weights *w, const char *file, Model **out, Error *err)
+{
+    ModelCore *core = NULL;
+    Model *m = NULL;
+
+    TRY(core_new(h, w, file, &core, err));
+    TRY(handle_new(core, &m, err));
+    Status s = core->family->sampling(&core->dims, &m->denoiser.sampling, err);
+    if (s != OK) {
+        model_unref(m);
+        return s;
+    }
+    *out = m;
+    return OK;
+}
+
+Status model_with_patch(const Model *m, const Patch *patch, Model **out, Error *err)
+{
+    Status status = OK;
+    Model *c = NULL;
+    const Ref *sampling =
+        patch->kind == PATCH_SAMPLING ? patch->object : &m->denoiser.sampling->ref;
+
+    TRY(handle_new(ref_take(m->core), &c, err));
+    c->denoiser.sampling = ref_take(sampling);
+    TRY_DONE(guidance_list_copy(&m->denoiser.hooks, &c->denoiser.hooks, err));
+    TRY_DONE(patch_set_copy(&m->patches, &c->patches, err));
+    TRY_DONE(patch_set_add(&c->patches, patch, err));
+    if (patch->kind == PATCH_GUIDE)
+        TRY_DONE(guidance_list_add(&c->denoiser.hooks,
+                                   (const GuidanceHook *)(const void *)patch->object, err));
+    *out = c;
+    return OK;
+done:
+    model_unref(c);
+    return status;
+}
+
+const Denoiser *model_denoiser(const Model *m)
+{
+    return &m->denoiser;
+}
+
+const PatchSet *model_patches(const Model *m)
+{
+    return &m->patches;
+}
+
+const ModelDims *model_dims(const Model *m)
+{
+    return &m->core->dims;
+}
+
+const ModelFamily *model_family(const Model *m)
+{
+    return m->core->family;
+}
+
+const Weights *model_weights(const Model *m)
+{
+    return m->core->weights;
+}
+
+const char *model_file(const Model *m)
+{
+    return m->core->component.file;
+}
