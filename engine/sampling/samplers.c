@@ -124,6 +124,7 @@ Status sampler_new(const char *name, const SamplerOptions *options, const Regist
         return registry->sampler(registry->user, name, out, err);
     const char *near = str_nearest(name, names, SAMPLERS);
     error_set(err, E_RANGE, "there is no sampler \"%s\"", name);
+    error_at_input(err, "sampler_name");
     error_fix(err, "use %s", near ? near : "one of the sampler menu");
     return E_RANGE;
 }
@@ -172,6 +173,7 @@ Status sampler_run(SamplerRun *r, Error *err)
     r->options = &r->sampler->options;
     r->uncond = NULL;
     r->step = 0;
+    r->reported = 0;
     r->tree = NULL;
     r->temps = NULL;
     r->temp_count = 0;
@@ -208,6 +210,12 @@ Status run_temps(SamplerRun *r, Tensor **out, int n, Error *err)
 
 Status run_denoise(SamplerRun *r, const Tensor *x, float sigma, Tensor *out, Error *err)
 {
+    r->step = r->reported < r->count - 1 ? r->reported : r->count - 2;
+    return run_stage(r, x, sigma, out, err);
+}
+
+Status run_stage(SamplerRun *r, const Tensor *x, float sigma, Tensor *out, Error *err)
+{
     trace(r, &(RunEvent){ .kind = RUN_MODEL, .sigma = sigma });
     return r->denoise(r, x, sigma, out, err);
 }
@@ -233,7 +241,7 @@ void run_step(SamplerRun *r, int step, const Tensor *denoised, const Tensor *x)
 {
     trace(r, &(RunEvent){ .kind = RUN_STEP, .step = step, .denoised = denoised, .x = x });
     if (r->progress) r->progress(r, step, denoised, x);
-    r->step = step + 1;
+    r->reported = step + 1;
 }
 
 /* ---- shared arithmetic --------------------------------------------------------------------------------- */

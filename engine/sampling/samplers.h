@@ -103,8 +103,9 @@ struct SamplerRun {
     /* for the sampler */
     const SamplerOptions *options;
     const Tensor *uncond; /* negative estimate of the last call; borrowed */
-    int step;             /* the last step that was begun */
+    int step;             /* that the last call belongs to, from 0, below count - 1 */
     /* private */
+    int reported; /* steps that run_step was told of */
     Rng rng;
     Brownian *tree;
     Tensor **temps; /* owned array of owned references */
@@ -116,7 +117,9 @@ Status sampler_run(SamplerRun *run, Error *err);
 
 /* For samplers, built in or scripted. */
 Status run_temp(SamplerRun *run, Tensor **out, Error *err); /* like x, freed with the run */
+/* The first model call of a step, and the further ones of the same step. */
 Status run_denoise(SamplerRun *run, const Tensor *x, float sigma, Tensor *out, Error *err);
+Status run_stage(SamplerRun *run, const Tensor *x, float sigma, Tensor *out, Error *err);
 void run_noise(SamplerRun *run, float sigma, float next,
                Tensor *out); /* the entry's noise kind */
 void run_churn_noise(SamplerRun *run, Tensor *out);

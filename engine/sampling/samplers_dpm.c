@@ -16,11 +16,14 @@ static float sigma_at(float lambda)
     return expf(-lambda);
 }
 
-/* e = (x - D) / sigma at lambda. */
+/* e = (x - D) / sigma at lambda; x is the state itself in the first call of a step. */
 static Status eps_at(Solver *s, const Tensor *x, float lambda, Tensor *e, Error *err)
 {
     float sigma = sigma_at(lambda);
-    TRY(run_denoise(s->r, x, sigma, e, err));
+    if (x == s->r->x)
+        TRY(run_denoise(s->r, x, sigma, e, err));
+    else
+        TRY(run_stage(s->r, x, sigma, e, err));
     vec_derivative(e, x, e, sigma);
     return OK;
 }

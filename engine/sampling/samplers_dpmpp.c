@@ -30,7 +30,7 @@ Status sampler_dpmpp_2s_ancestral(SamplerRun *r, Error *err)
         float l = lambda_of(s),
               mid = s == 1 ? 0.9999f : sigma_of(l + 0.5f * (lambda_of(a.down) - l));
         vec_mix2(u, mid / s, r->x, 1.0f - mid / s, D);
-        TRY(run_denoise(r, u, mid, D2, err));
+        TRY(run_stage(r, u, mid, D2, err));
         vec_mix2(r->x, a.down / s, r->x, 1.0f - a.down / s, D2);
         if (o->eta > 0) {
             run_noise(r, s, t, z);
@@ -68,7 +68,7 @@ Status sampler_dpmpp_2s_ancestral_cfg_pp(SamplerRun *r, Error *err)
         } else {
             float l = -logf(s), h = -logf(a.down) - l, mid = expf(-(l + 0.5f * h));
             pp_step(x2, r->x, D, r->uncond, D, mid / s, 0.5f * h);
-            TRY(run_denoise(r, x2, mid, D2, err));
+            TRY(run_stage(r, x2, mid, D2, err));
             vec_mix3(x2, 1, r->x, 1, D, -1, r->uncond);
             vec_mix2(r->x, a.down / s, x2, -expm1f(-h), D2);
         }
@@ -168,7 +168,7 @@ Status sampler_dpmpp_sde(SamplerRun *r, Error *err)
         }
         float l = lambda_of(s), lt = lambda_of(t), l1 = l + part * (lt - l), s1 = sigma_of(l1);
         sde_stage(r, x2, D, s, l, s1, l1, z);
-        TRY(run_denoise(r, x2, s1, D2, err));
+        TRY(run_stage(r, x2, s1, D2, err));
         vec_mix2(D, 1.0f - f, D, f, D2);
         sde_stage(r, r->x, D, s, l, t, lt, z);
     }

@@ -101,7 +101,7 @@ Status sampler_heun(SamplerRun *r, Error *err)
             continue;
         }
         vec_mix2(x2, 1, r->x, dt, d);
-        TRY(run_denoise(r, x2, t, d2, err));
+        TRY(run_stage(r, x2, t, d2, err));
         vec_derivative(d2, x2, d2, t);
         vec_mix3(r->x, 1, r->x, dt / 2, d, dt / 2, d2);
     }
@@ -128,7 +128,7 @@ Status sampler_heunpp2(SamplerRun *r, Error *err)
             continue;
         }
         vec_mix2(x2, 1, r->x, dt, d);
-        TRY(run_denoise(r, x2, t, d2, err));
+        TRY(run_stage(r, x2, t, d2, err));
         vec_derivative(d2, x2, d2, t);
         if (v[k + 2] == end) {
             float w2 = t / (2.0f * v[0]);
@@ -136,7 +136,7 @@ Status sampler_heunpp2(SamplerRun *r, Error *err)
             continue;
         }
         vec_mix2(x3, 1, x2, v[k + 2] - t, d2);
-        TRY(run_denoise(r, x3, v[k + 2], d3, err));
+        TRY(run_stage(r, x3, v[k + 2], d3, err));
         vec_derivative(d3, x3, d3, v[k + 2]);
         float w2 = t / (3.0f * v[0]), w3 = v[k + 2] / (3.0f * v[0]), w1 = 1.0f - w2 - w3;
         vec_mix3(d, w1, d, w2, d2, w3, d3);
@@ -159,7 +159,7 @@ static Status midpoint(SamplerRun *r, float s, float t, Tensor *d, Tensor *x2, T
     float mid = log_middle(s, t);
 
     vec_mix2(x2, 1, r->x, mid - s, d);
-    TRY(run_denoise(r, x2, mid, d2, err));
+    TRY(run_stage(r, x2, mid, d2, err));
     vec_derivative(d2, x2, d2, mid);
     tensor_add_scaled(r->x, d2, t - s);
     return OK;

@@ -162,7 +162,7 @@ Status sampler_seeds_2(SamplerRun *r, Error *err)
         }
         float s1 = seeds_first_stage(&e, part, D, x2);
         seeds_noise(&e, x2, 0, part, e.s, s1);
-        TRY(run_denoise(r, x2, s1, D2, err));
+        TRY(run_stage(r, x2, s1, D2, err));
         float whole = expm1f(-e.he), b2 = o->phi_2 ? seeds_phi_2(e.he) / part : f * whole;
         seeds_two_points(&e, r->x, 1, e.t, e.lt, D, whole - b2, D2, b2);
         seeds_noise(&e, r->x, part, 1, s1, e.t);
@@ -191,13 +191,13 @@ Status sampler_seeds_3(SamplerRun *r, Error *err)
         }
         float s1 = seeds_first_stage(&e, r1, D, u);
         seeds_noise(&e, u, 0, r1, e.s, s1);
-        TRY(run_denoise(r, u, s1, D2, err));
+        TRY(run_stage(r, u, s1, D2, err));
 
         float l2 = seeds_lambda(&e, r2), s2 = sigma_of(l2);
         float a32 = r2 / r1 * seeds_phi_2(r2 * e.he), a31 = expm1f(-r2 * e.he) - a32;
         seeds_two_points(&e, u, r2, s2, l2, D, a31, D2, a32);
         seeds_noise(&e, u, r1, r2, s1, s2);
-        TRY(run_denoise(r, u, s2, D3, err));
+        TRY(run_stage(r, u, s2, D3, err));
 
         float b3 = seeds_phi_2(e.he) / r2, b1 = expm1f(-e.he) - b3;
         seeds_two_points(&e, r->x, 1, e.t, e.lt, D, b1, D3, b3);
@@ -320,7 +320,7 @@ static Status sa_correct(SaState *a, int k, int order, Error *err)
     sa_combine(a, r->x, k, order, k - 1, true);
     if (a->has_noise) tensor_add(r->x, r->x, a->z);
     if (!r->options->pece) return OK;
-    return run_denoise(r, r->x, run_sigma_offset(r, k), a->past[0], err);
+    return run_stage(r, r->x, run_sigma_offset(r, k), a->past[0], err);
 }
 
 static void sa_predict(SaState *a, int k, int order)

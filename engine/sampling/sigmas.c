@@ -173,6 +173,7 @@ Status sigmas_check_steps(int64_t steps, Error *err)
 {
     if (steps >= 1 && steps <= SIGMAS_MAX_STEPS) return OK;
     error_set(err, E_RANGE, "%lld steps are out of range", (long long)steps);
+    error_at_input(err, "steps");
     error_fix(err, "use 1 to 10000 steps, and a denoise that is not near 0");
     return E_RANGE;
 }
@@ -337,6 +338,7 @@ Status sigmas_schedule(const ModelSampling *m, const char *name, int64_t steps, 
         return registry->scheduler(registry->user, name, m, steps, denoise, out, err);
     const char *near = str_nearest(name, schedule_names, SCHEDULES);
     error_set(err, E_RANGE, "there is no scheduler \"%s\"", name);
+    error_at_input(err, "scheduler");
     error_fix(err, "use %s", near ? near : "one of the scheduler menu");
     return E_RANGE;
 }
