@@ -40,6 +40,45 @@ static inline float k_f32_as_bf16(float v)
     return k_bf16_widen(k_bf16_round(v));
 }
 
+/* `yes` or `no` without a branch, which compilers would otherwise keep around float arithmetic. */
+static inline uint32_t k_pick(bool condition, uint32_t yes, uint32_t no)
+{
+    uint32_t mask = 0u - (uint32_t)condition;
+    return (yes & mask) | (no & ~mask);
+}
+
+/* Bits of the float32 equal to a non-negative finite code with the given fraction and bias. No branch and
+ * no denormal operand, so that loops over it become fast vector code. */
+static inline uint32_t k_small_bits(uint32_t code, int fraction_bits, int bias)
+{
+    float step = k_f32_of_bits((uint32_t)(128 - bias - fraction_bits) << 23);
+    uint32_t normal = (code << (23 - fraction_bits)) + ((uint32_t)(127 - bias) << 23);
+    uint32_t below = k_bits_of_f32((float)(int32_t)code * step);
+
+    return k_pick(code >> fraction_bits != 0, normal, below);
+}
+
+static inline float k_f16_widen(uint16_t v)
+{
+    uint32_t sign = (uint32_t)(v & 0x8000) << 16, code = v & 0x7FFF;
+    uint32_t special = 0x7F800000 | (code & 0x3FF) << 13;
+
+    return k_f32_of_bits(sign | k_pick(code >= 0x7C00, special, k_small_bits(code, 10, 15)));
+}
+
+static inline float k_e4m3_widen(uint8_t v)
+{
+    uint32_t sign = (uint32_t)(v & 0x80) << 24, code = v & 0x7F;
+
+    return k_f32_of_bits(sign | k_pick(code == 0x7F, 0x7FC00000, k_small_bits(code, 3, 7)));
+}
+
+/* E5M2 is the upper half of an F16. */
+static inline float k_e5m2_widen(uint8_t v)
+{
+    return k_f16_widen((uint16_t)(v << 8));
+}
+
 /* Element at `index` (in elements from data) of an F32 or BF16 view. */
 static inline float k_get(const KView *v, int64_t index)
 {

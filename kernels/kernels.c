@@ -113,17 +113,6 @@ static uint32_t small_code(float v, int fraction_bits, int bias)
     return (bits >> shift) - ((uint32_t)(127 - bias) << fraction_bits);
 }
 
-/* The value of a finite, non-negative code. */
-static float small_value(uint32_t code, int fraction_bits, int bias)
-{
-    uint32_t exponent = code >> fraction_bits;
-    uint32_t fraction = code & ((1u << fraction_bits) - 1);
-
-    if (exponent == 0) return ldexpf((float)fraction, 1 - bias - fraction_bits);
-    return k_f32_of_bits((exponent + 127 - (uint32_t)bias) << 23 | fraction
-                                                                       << (23 - fraction_bits));
-}
-
 uint16_t k_bf16_from_f32(float v)
 {
     return k_bf16_round(v);
@@ -146,11 +135,7 @@ uint16_t k_f16_from_f32(float v)
 
 float k_f32_from_f16(uint16_t v)
 {
-    uint32_t sign = (uint32_t)(v & 0x8000) << 16;
-    uint32_t code = v & 0x7FFF;
-
-    if (code >= 0x7C00) return k_f32_of_bits(sign | 0x7F800000 | (code & 0x3FF) << 13);
-    return k_f32_of_bits(sign | k_bits_of_f32(small_value(code, 10, 15)));
+    return k_f16_widen(v);
 }
 
 /* E4M3FN has no infinity: 0x7E is 448, 0x7F is NaN. */
@@ -167,11 +152,7 @@ uint8_t k_e4m3_from_f32(float v, bool saturate)
 
 float k_f32_from_e4m3(uint8_t v)
 {
-    uint32_t sign = (uint32_t)(v & 0x80) << 24;
-    uint32_t code = v & 0x7F;
-
-    if (code == 0x7F) return k_f32_of_bits(sign | 0x7FC00000);
-    return k_f32_of_bits(sign | k_bits_of_f32(small_value(code, 3, 7)));
+    return k_e4m3_widen(v);
 }
 
 /* E5M2 is IEEE-like: 0x7B is 57344, 0x7C infinity, above it NaN. */
@@ -188,7 +169,7 @@ uint8_t k_e5m2_from_f32(float v, bool saturate)
 
 float k_f32_from_e5m2(uint8_t v)
 {
-    return k_f32_from_f16((uint16_t)(v << 8));
+    return k_e5m2_widen(v);
 }
 
 /* ---- weights ------------------------------------------------------------------------------------- */

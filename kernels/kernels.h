@@ -95,7 +95,7 @@ typedef struct KView {
  *   F32 F16 BF16            plain; scale ignored
  *   F8_E4M3 F8_E5M2         times *scale when scale is not NULL (one float32 for the matrix)
  *   Q*, IQ*                 GGUF blocks along k
- *   NF4, I8                 codes with block_scale (see kernels/ref/decode.c)
+ *   NF4, I8                 codes with block_scale, float32 (see kernels/ref/decode.c)
  * cast: K_F32, or K_F8_E4M3 / K_F8_E5M2 when the user asked that plain weights be rounded to FP8
  * (nearest even, overflow to NaN or infinity) before use.
  * Never written through.
@@ -105,7 +105,7 @@ typedef struct KWeight {
     KDtype dtype;
     int64_t n, k;
     int64_t row_bytes;
-    const float *scale;       /* one float32 or NULL */
+    const float *scale;       /* one float32 or NULL; NF4: 16 values of the codes, NULL = the usual */
     const void *block_scale;  /* per-block scales of NF4, I8; NULL otherwise */
     int64_t block;            /* elements of k that share one block scale; 0 = whole row */
     KDtype cast;

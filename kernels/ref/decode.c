@@ -21,7 +21,9 @@ typedef void DecodeFn(const uint8_t *src, int64_t count, float *out);
 
 static uint16_t load_u16(const uint8_t *p)
 {
-    return (uint16_t)(p[0] | p[1] << 8);
+    uint16_t v;
+    memcpy(&v, p, sizeof v); /* little endian, like every machine that this runs on */
+    return v;
 }
 
 static uint32_t load_u32(const uint8_t *p)
@@ -31,7 +33,7 @@ static uint32_t load_u32(const uint8_t *p)
 
 static float load_f16(const uint8_t *p)
 {
-    return k_f32_from_f16(load_u16(p));
+    return k_f16_widen(load_u16(p));
 }
 
 /* ---- plain floats --------------------------------------------------------------------------------- */
@@ -56,91 +58,123 @@ static void decode_f16(const uint8_t *src, int64_t count, float *out)
 static void decode_e4m3(const uint8_t *src, int64_t count, float *out)
 {
     for (int64_t i = 0; i < count; i++)
-        out[i] = k_f32_from_e4m3(src[i]);
+        out[i] = k_e4m3_widen(src[i]);
 }
 
 static void decode_e5m2(const uint8_t *src, int64_t count, float *out)
 {
     for (int64_t i = 0; i < count; i++)
-        out[i] = k_f32_from_e5m2(src[i]);
+        out[i] = k_e5m2_widen(src[i]);
 }
 
 /* ---- GGUF blocks of 32 ----------------------------------------------------------------------------- */
 
-/* Code i of a 16-byte run: elements 0..15 in the low nibbles, 16..31 in the high ones. */
-static int nibble(const uint8_t *q, int i)
-{
-    return i < 16 ? q[i] & 15 : q[i - 16] >> 4;
-}
-
-/* The same with a fifth bit from a 32-bit word. */
-static int nibble5(const uint8_t *q, const uint8_t *high, int i)
-{
-    return nibble(q, i) | (int)(load_u32(high) >> i & 1) << 4;
-}
-
+/* Sixteen bytes hold 32 codes: 0..15 in the low nibbles, 16..31 in the high ones. The loops below go half
+ * by half, which the compiler turns into vector code. */
 static void decode_q4_0(const uint8_t *src, int64_t count, float *out)
 {
-    for (; count > 0; count -= 32, src += 18, out += 32)
-        for (int i = 0; i < 32; i++)
-            out[i] = load_f16(src) * (float)(nibble(src + 2, i) - 8);
+    for (; count > 0; count -= 32, src += 18, out += 32) {
+        float d = load_f16(src);
+        for (int i = 0; i < 16; i++) {
+            out[i] = d * (float)((src[2 + i] & 15) - 8);
+            out[16 + i] = d * (float)((src[2 + i] >> 4) - 8);
+        }
+    }
 }
 
 static void decode_q4_1(const uint8_t *src, int64_t count, float *out)
 {
-    for (; count > 0; count -= 32, src += 20, out += 32)
-        for (int i = 0; i < 32; i++)
-            out[i] = load_f16(src) * (float)nibble(src + 4, i) + load_f16(src + 2);
+    for (; count > 0; count -= 32, src += 20, out += 32) {
+        float d = load_f16(src), m = load_f16(src + 2);
+        for (int i = 0; i < 16; i++) {
+            out[i] = d * (float)(src[4 + i] & 15) + m;
+            out[16 + i] = d * (float)(src[4 + i] >> 4) + m;
+        }
+    }
 }
 
+/* Bit i of `high` is the fifth bit of code i. */
 static void decode_q5_0(const uint8_t *src, int64_t count, float *out)
 {
-    for (; count > 0; count -= 32, src += 22, out += 32)
-        for (int i = 0; i < 32; i++)
-            out[i] = load_f16(src) * (float)(nibble5(src + 6, src + 2, i) - 16);
+    for (; count > 0; count -= 32, src += 22, out += 32) {
+        float d = load_f16(src);
+        uint32_t high = load_u32(src + 2);
+        for (int i = 0; i < 16; i++) {
+            out[i] = d * (float)((int)((src[6 + i] & 15) | (high >> i & 1) << 4) - 16);
+            out[16 + i] =
+                d * (float)((int)(src[6 + i] >> 4 | (high >> (16 + i) & 1) << 4) - 16);
+        }
+    }
 }
 
 static void decode_q5_1(const uint8_t *src, int64_t count, float *out)
 {
-    for (; count > 0; count -= 32, src += 24, out += 32)
-        for (int i = 0; i < 32; i++)
-            out[i] = load_f16(src) * (float)nibble5(src + 8, src + 4, i) + load_f16(src + 2);
+    for (; count > 0; count -= 32, src += 24, out += 32) {
+        float d = load_f16(src), m = load_f16(src + 2);
+        uint32_t high = load_u32(src + 4);
+        for (int i = 0; i < 16; i++) {
+            out[i] = d * (float)(int)((src[8 + i] & 15) | (high >> i & 1) << 4) + m;
+            out[16 + i] = d * (float)(int)(src[8 + i] >> 4 | (high >> (16 + i) & 1) << 4) + m;
+        }
+    }
 }
 
 static void decode_q8_0(const uint8_t *src, int64_t count, float *out)
 {
-    for (; count > 0; count -= 32, src += 34, out += 32)
+    for (; count > 0; count -= 32, src += 34, out += 32) {
+        float d = load_f16(src);
         for (int i = 0; i < 32; i++)
-            out[i] = load_f16(src) * (float)(int8_t)src[2 + i];
+            out[i] = d * (float)(int8_t)src[2 + i];
+    }
 }
 
 /* The 16 levels of the non-linear 4-bit types. */
 static const int8_t iq4_levels[16] = { -127, -104, -83, -65, -49, -35, -22, -10,
                                        1,    13,   25,  38,  53,  69,  89,  113 };
 
+/* 32 codes of one scale. */
+static void decode_levels(const uint8_t *q, float scale, float *out)
+{
+    float values[16];
+
+    for (int i = 0; i < 16; i++)
+        values[i] = scale * (float)iq4_levels[i];
+    for (int i = 0; i < 16; i++) {
+        out[i] = values[q[i] & 15];
+        out[16 + i] = values[q[i] >> 4];
+    }
+}
+
 static void decode_iq4_nl(const uint8_t *src, int64_t count, float *out)
 {
     for (; count > 0; count -= 32, src += 18, out += 32)
-        for (int i = 0; i < 32; i++)
-            out[i] = load_f16(src) * (float)iq4_levels[nibble(src + 2, i)];
+        decode_levels(src + 2, load_f16(src), out);
 }
 
 /* ---- GGUF blocks of 256 ---------------------------------------------------------------------------- */
 
-/* Two-bit code of element e: 32 bytes hold four planes of 32 elements, twice per block. */
-static int code2(const uint8_t *q, int e)
+/* Two-bit codes: 32 bytes hold four planes of 32 elements, twice per block. Run j of 16 elements starts at
+ * byte code2_at(j) and shift code2_shift(j). */
+static int code2_at(int j)
 {
-    return q[e / 128 * 32 + e % 32] >> (e % 128 / 32 * 2) & 3;
+    return j / 8 * 32 + j % 2 * 16;
+}
+
+static int code2_shift(int j)
+{
+    return j % 8 / 2 * 2;
 }
 
 static void decode_q2_k(const uint8_t *src, int64_t count, float *out)
 {
     for (; count > 0; count -= 256, src += 84, out += 256) {
-        const uint8_t *scales = src, *q = src + 16;
         float d = load_f16(src + 80), dmin = load_f16(src + 82);
-        for (int e = 0; e < 256; e++) {
-            int c = scales[e / 16];
-            out[e] = d * (float)(c & 15) * (float)code2(q, e) - dmin * (float)(c >> 4);
+        for (int j = 0; j < 16; j++) {
+            const uint8_t *q = src + 16 + code2_at(j);
+            float scale = d * (float)(src[j] & 15), min = dmin * (float)(src[j] >> 4);
+            int shift = code2_shift(j);
+            for (int i = 0; i < 16; i++)
+                out[j * 16 + i] = scale * (float)(q[i] >> shift & 3) - min;
         }
     }
 }
@@ -152,14 +186,19 @@ static int q3_scale(const uint8_t *sc, int j)
     return (low | (sc[8 + j % 4] >> (j / 4 * 2) & 3) << 4) - 32;
 }
 
+/* The third bit of element e is bit e / 32 of byte e % 32, inverted: 4 is taken away where it is 0. */
 static void decode_q3_k(const uint8_t *src, int64_t count, float *out)
 {
     for (; count > 0; count -= 256, src += 110, out += 256) {
-        const uint8_t *high = src, *q = src + 32, *sc = src + 96;
         float d = load_f16(src + 108);
-        for (int e = 0; e < 256; e++) {
-            int code = code2(q, e) - (high[e % 32] >> (e / 32) & 1 ? 0 : 4);
-            out[e] = d * (float)q3_scale(sc, e / 16) * (float)code;
+        for (int j = 0; j < 16; j++) {
+            const uint8_t *high = src + j % 2 * 16, *q = src + 32 + code2_at(j);
+            float scale = d * (float)q3_scale(src + 96, j);
+            int shift = code2_shift(j);
+            for (int i = 0; i < 16; i++) {
+                int code = (q[i] >> shift & 3) + (high[i] >> (j / 2) & 1) * 4 - 4;
+                out[j * 16 + i] = scale * (float)code;
+            }
         }
     }
 }
@@ -176,21 +215,18 @@ static void k_scale_min(const uint8_t *sc, int j, int *scale, int *min)
     }
 }
 
-/* Four-bit code of element e: a run of 32 bytes holds two planes of 32 elements. */
-static int code4(const uint8_t *q, int e)
-{
-    int byte = q[e / 64 * 32 + e % 32];
-    return e / 32 % 2 ? byte >> 4 : byte & 15;
-}
-
+/* Run j of 32 elements: the low (j even) or high nibbles of 32 bytes. */
 static void decode_q4_k(const uint8_t *src, int64_t count, float *out)
 {
     for (; count > 0; count -= 256, src += 144, out += 256) {
         float d = load_f16(src), dmin = load_f16(src + 2);
-        for (int e = 0; e < 256; e++) {
-            int scale, min;
-            k_scale_min(src + 4, e / 32, &scale, &min);
-            out[e] = d * (float)scale * (float)code4(src + 16, e) - dmin * (float)min;
+        for (int j = 0; j < 8; j++) {
+            const uint8_t *q = src + 16 + j / 2 * 32;
+            int scale, min, shift = j % 2 * 4;
+            k_scale_min(src + 4, j, &scale, &min);
+            float s = d * (float)scale, m = dmin * (float)min;
+            for (int i = 0; i < 32; i++)
+                out[j * 32 + i] = s * (float)(q[i] >> shift & 15) - m;
         }
     }
 }
@@ -200,10 +236,14 @@ static void decode_q5_k(const uint8_t *src, int64_t count, float *out)
     for (; count > 0; count -= 256, src += 176, out += 256) {
         const uint8_t *high = src + 16;
         float d = load_f16(src), dmin = load_f16(src + 2);
-        for (int e = 0; e < 256; e++) {
-            int scale, min, code = code4(src + 48, e) | (high[e % 32] >> (e / 32) & 1) << 4;
-            k_scale_min(src + 4, e / 32, &scale, &min);
-            out[e] = d * (float)scale * (float)code - dmin * (float)min;
+        for (int j = 0; j < 8; j++) {
+            const uint8_t *q = src + 48 + j / 2 * 32;
+            int scale, min, shift = j % 2 * 4;
+            k_scale_min(src + 4, j, &scale, &min);
+            float s = d * (float)scale, m = dmin * (float)min;
+            for (int i = 0; i < 32; i++)
+                out[j * 32 + i] =
+                    s * (float)((q[i] >> shift & 15) | (high[i] >> j & 1) << 4) - m;
         }
     }
 }
@@ -211,13 +251,17 @@ static void decode_q5_k(const uint8_t *src, int64_t count, float *out)
 static void decode_q6_k(const uint8_t *src, int64_t count, float *out)
 {
     for (; count > 0; count -= 256, src += 210, out += 256) {
-        const uint8_t *low = src, *high = src + 128;
         float d = load_f16(src + 208);
-        for (int e = 0; e < 256; e++) {
-            int half = e / 128, g = e % 128 / 32, l = e % 32;
-            int code = (low[half * 64 + g % 2 * 32 + l] >> (g / 2 * 4) & 15) |
-                       (high[half * 32 + l] >> (2 * g) & 3) << 4;
-            out[e] = d * (float)(int8_t)src[192 + e / 16] * (float)(code - 32);
+        for (int j = 0; j < 16; j++) {
+            int half = j / 8, plane = j % 8 / 2, at = j % 2 * 16;
+            const uint8_t *low = src + half * 64 + plane % 2 * 32 + at;
+            const uint8_t *high = src + 128 + half * 32 + at;
+            float scale = d * (float)(int8_t)src[192 + j];
+            int low_shift = plane / 2 * 4, high_shift = plane * 2;
+            for (int i = 0; i < 16; i++) {
+                int code = (low[i] >> low_shift & 15) | (high[i] >> high_shift & 3) << 4;
+                out[j * 16 + i] = scale * (float)(code - 32);
+            }
         }
     }
 }
@@ -227,11 +271,9 @@ static void decode_iq4_xs(const uint8_t *src, int64_t count, float *out)
     for (; count > 0; count -= 256, src += 136, out += 256) {
         int high = load_u16(src + 2);
         float d = load_f16(src);
-        for (int e = 0; e < 256; e++) {
-            int j = e / 32;
+        for (int j = 0; j < 8; j++) {
             int scale = (src[4 + j / 2] >> (j % 2 * 4) & 15) | (high >> (2 * j) & 3) << 4;
-            int level = iq4_levels[nibble(src + 8 + j * 16, e % 32)];
-            out[e] = d * (float)(scale - 32) * (float)level;
+            decode_levels(src + 8 + j * 16, d * (float)(scale - 32), out + j * 32);
         }
     }
 }
@@ -272,10 +314,14 @@ static KResult decode_nf4(const KWeight *w, int64_t row, int64_t first, int64_t 
     const float *absmax = w->block_scale;
     int64_t block = w->block ? w->block : w->k;
 
-    for (int64_t i = 0; i < count; i++) {
-        int64_t column = first + i;
-        int code = column % 2 ? src[column / 2] & 15 : src[column / 2] >> 4;
-        out[i] = map[code] * absmax[(row * w->k + column) / block];
+    for (int64_t i = 0, end; i < count; i = end) {
+        int64_t at = row * w->k + first + i, left = block - at % block;
+        float scale = absmax[at / block];
+        end = i + left < count ? i + left : count;
+        for (int64_t c = i; c < end; c++) {
+            int codes = src[(first + c) / 2];
+            out[c] = map[(first + c) % 2 ? codes & 15 : codes >> 4] * scale;
+        }
     }
     return K_OK;
 }
@@ -287,10 +333,14 @@ static KResult decode_i8(const KWeight *w, int64_t row, int64_t first, int64_t c
     int64_t block = w->block ? w->block : w->k;
     const float *scales = (const float *)w->block_scale + row * ((w->k + block - 1) / block);
 
-    for (int64_t i = 0; i < count; i++) {
-        out[i] = (float)src[first + i] * scales[(first + i) / block];
-        if (w->scale) out[i] *= *w->scale;
+    for (int64_t i = 0, end; i < count; i = end) {
+        int64_t run = (first + i) / block;
+        end = (run + 1) * block - first < count ? (run + 1) * block - first : count;
+        for (int64_t c = i; c < end; c++)
+            out[c] = (float)src[first + c] * scales[run];
     }
+    for (int64_t i = 0; w->scale && i < count; i++)
+        out[i] *= *w->scale;
     return K_OK;
 }
 
