@@ -79,6 +79,13 @@ static void lower_words(const char *text, size_t n, Str *out)
     }
 }
 
+/* As the reference's pattern sees it: U+0345 is a mark whose upper case is a letter, which its case-insensitive classes
+ * leave out, so that it falls away like a blank. */
+static CharClass class_of(int32_t cp)
+{
+    return cp == 0x345 ? CHAR_SPACE : unicode_class(cp);
+}
+
 /* End of the word at `at`, which is no white space: contraction, letters, one number, or a run of the rest. */
 static size_t word_end(const char *text, size_t n, size_t at)
 {
@@ -87,10 +94,10 @@ static size_t word_end(const char *text, size_t n, size_t at)
         size_t k = pretoken_contraction(text, n, at, true);
         if (k) return at + k;
     }
-    CharClass kind = unicode_class(unicode_decode(text + at, n - at, &length));
+    CharClass kind = class_of(unicode_decode(text + at, n - at, &length));
     size_t end = at + length;
     if (kind == CHAR_NUMBER) return end;
-    while (end < n && unicode_class(unicode_decode(text + end, n - end, &length)) == kind)
+    while (end < n && class_of(unicode_decode(text + end, n - end, &length)) == kind)
         end += length;
     return end;
 }
@@ -103,7 +110,7 @@ static void encode_words(const Clip *c, MergeWork *work, const char *text, size_
         size_t end = at + special_at(text + at, n - at, &id);
         if (end > at)
             ids_add(out, id);
-        else if (unicode_is_space(cp))
+        else if (class_of(cp) == CHAR_SPACE)
             end = at + length;
         else {
             end = word_end(text, n, at);

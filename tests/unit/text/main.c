@@ -40,5 +40,7 @@ int main(int argc, char **argv)
     int failed = run_token_tests();
     failed += run_vector_tests();
     failed += run_model_tests();
+    failed += run_file_tests();
+    failed += run_encoder_tests();
     return failed != 0;
 }

@@ -14,6 +14,8 @@
 int run_vector_tests(void);
 int run_token_tests(void);
 int run_model_tests(void);
+int run_file_tests(void);
+int run_encoder_tests(void);
 
 /* Path of a file of the shared reference material, or NULL when it is not there (the test skips). */
 const char *shared_path(const char *name);

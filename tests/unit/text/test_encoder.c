@@ -1,0 +1,293 @@
+/* test_encoder.c - the CLIP value: opening by content, weights, sections, dummy runs, own small models. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/base/file.h"
+#include "engine/base/mem.h"
+#include "engine/text/encoder.h"
+#include "engine/text/part.h"
+#include "tests/unit/text/suite.h"
+
+#define ENCODERS "golden/models/text_encoders/"
+
+static Host *open_host(bool dummy)
+{
+    static const char *const none[] = { NULL };
+    HostOptions options = {
+        .models = none, .precision = PRECISION_EXACT, .threads = 1, .dummy = dummy
+    };
+    Host *h = NULL;
+    Error err = { 0 };
+    if (host_new(&options, &h, &err) != OK) fail_msg("%s", err.message);
+    return h;
+}
+
+static TextFile shared_file(const char *name, char path[512])
+{
+    const char *full = shared_path(name);
+    if (!full) {
+        printf("%s is not at hand\n", name);
+        skip();
+    }
+    snprintf(path, 512, "%s", full);
+    return (TextFile){ .name = strrchr(path, '/') + 1, .path = path };
+}
+
+static TextEncoder *open_one(Host *h, const char *name, const char *type)
+{
+    char path[512];
+    TextFile file = shared_file(name, path);
+    TextEncoder *e = NULL;
+    Error err = { 0 };
+    if (text_encoder_open(h, &file, 1, type, &e, &err) != OK) fail_msg("%s", err.message);
+    return e;
+}
+
+static TextEncoder *open_pair(Host *h)
+{
+    char first[512], second[512];
+    TextFile files[] = { shared_file(ENCODERS "tiny-t5xxl.safetensors", first),
+                         shared_file(ENCODERS "tiny-clip_l.safetensors", second) };
+    TextEncoder *e = NULL;
+    Error err = { 0 };
+    if (text_encoder_open(h, files, 2, "flux", &e, &err) != OK) fail_msg("%s", err.message);
+    return e;
+}
+
+static Cond *encode(const TextEncoder *e, Host *h, const char *text)
+{
+    Cond *c = NULL;
+    Error err = { 0 };
+    if (text_encode(e, h, text, &c, &err) != OK) fail_msg("%s", err.message);
+    assert_int_equal(c->count, 1);
+    return c;
+}
+
+static void klein_pads_to_512(void **state)
+{
+    (void)state;
+    Host *h = open_host(false);
+    TextEncoder *e = open_one(h, ENCODERS "tiny-qwen3-4b.safetensors", "flux2");
+    Cond *c = encode(e, h, "a cat"), *again = encode(e, h, "a cat");
+    const Tensor *t = c->entries[0].embed;
+    assert_int_equal(t->shape[1], 512);
+    assert_int_equal(t->shape[2], 96);
+    assert_int_equal(text_encoder_width(e), 96);
+    assert_null(c->entries[0].pooled);
+    assert_memory_equal(t->data, again->entries[0].embed->data, (size_t)tensor_count(t) * 4);
+    cond_unref(c);
+    cond_unref(again);
+    text_encoder_unref(e);
+    host_free(h);
+}
+
+static void flux1_pairs_clip_and_t5(void **state)
+{
+    (void)state;
+    Host *h = open_host(false);
+    TextEncoder *e = open_pair(h);
+    assert_string_equal(text_encoder_name(e), "CLIP-L + T5");
+    Cond *c = encode(e, h, "a cat"), *two = NULL;
+    assert_int_equal(c->entries[0].embed->shape[1], 256);
+    assert_int_equal(c->entries[0].embed->shape[2], 32);
+    assert_int_equal(c->entries[0].pooled->shape[1], 32);
+    assert_int_equal(text_encode_flux(e, h, "a dog", "a cat", &two, NULL), OK);
+    size_t bytes = (size_t)tensor_count(c->entries[0].embed) * 4;
+    assert_memory_equal(c->entries[0].embed->data, two->entries[0].embed->data, bytes);
+    assert_memory_not_equal(c->entries[0].pooled->data, two->entries[0].pooled->data, 32 * 4);
+    cond_unref(c);
+    cond_unref(two);
+    text_encoder_unref(e);
+    host_free(h);
+}
+
+/* z = (z - z_empty) w + z_empty, from three encodings with weight 1. */
+static void weights_lean_on_the_empty_prompt(void **state)
+{
+    (void)state;
+    Host *h = open_host(false);
+    TextEncoder *e = open_pair(h);
+    Cond *plain = encode(e, h, "cat"), *heavy = encode(e, h, "(cat:1.5)"),
+         *empty = encode(e, h, "");
+    const float *p = tensor_f32(plain->entries[0].embed),
+                *w = tensor_f32(heavy->entries[0].embed);
+    const float *z = tensor_f32(empty->entries[0].embed);
+    for (int i = 0; i < 32; i++) {
+        float want = (p[i] - z[i]) * 1.5f + z[i];
+        assert_true(fabsf(w[i] - want) <= 1e-6f * (1 + fabsf(want)));
+    }
+    assert_memory_equal(p + 32, w + 32, 255 * 32 * 4);
+    assert_memory_equal(plain->entries[0].pooled->data, heavy->entries[0].pooled->data, 32 * 4);
+    cond_unref(plain);
+    cond_unref(heavy);
+    cond_unref(empty);
+    text_encoder_unref(e);
+    host_free(h);
+}
+
+static void a_long_clip_prompt_has_sections(void **state)
+{
+    (void)state;
+    Host *h = open_host(false);
+    TextEncoder *e = open_one(h, ENCODERS "tiny-clip_l.safetensors", NULL);
+    Str text = { 0 };
+    for (int i = 0; i < 100; i++)
+        str_add(&text, "a red cat, ");
+    Cond *c = encode(e, h, text.text);
+    assert_true(c->entries[0].embed->shape[1] > 77 * 3);
+    assert_int_equal(c->entries[0].embed->shape[1] % 77, 0);
+    int64_t count = 0;
+    assert_int_equal(text_count_tokens(e, h, text.text, &count, NULL), OK);
+    assert_int_equal(count, c->entries[0].embed->shape[1]);
+    cond_unref(c);
+    str_fini(&text);
+    text_encoder_unref(e);
+    host_free(h);
+}
+
+static void a_checkpoint_holds_both(void **state)
+{
+    (void)state;
+    char path[512];
+    TextFile file =
+        shared_file("golden/models/checkpoints/tiny-flux1-schnell-fp8.safetensors", path);
+    Host *h = open_host(false);
+    Weights *w = NULL;
+    TextEncoder *e = NULL;
+    Error err = { 0 };
+    assert_int_equal(weights_open(file.path, NULL, &w, &err), OK);
+    if (text_encoder_from_checkpoint(h, w, file.path, &e, &err) != OK)
+        fail_msg("%s", err.message);
+    assert_string_equal(text_encoder_name(e), "CLIP-L + T5");
+    Cond *c = encode(e, h, "a cat");
+    assert_int_equal(c->entries[0].embed->shape[2], 32);
+    cond_unref(c);
+    text_encoder_unref(e);
+    weights_unref(w);
+    host_free(h);
+}
+
+static void wrong_types_are_named(void **state)
+{
+    (void)state;
+    char path[512];
+    Host *h = open_host(false);
+    TextFile file = shared_file(ENCODERS "tiny-qwen3-4b.safetensors", path);
+    TextFile twice[] = { file, file };
+    TextFile other = shared_file("golden/models/vae/tiny-ae.safetensors", path);
+    TextEncoder *e = NULL;
+    Error err = { 0 };
+    assert_int_equal(text_encoder_open(h, &other, 1, NULL, &e, &err), E_UNSUPPORTED);
+    file = shared_file(ENCODERS "tiny-qwen3-4b.safetensors", path);
+    assert_int_equal(text_encoder_open(h, &file, 1, "wan", &e, &err), E_UNSUPPORTED);
+    assert_non_null(strstr(err.fix, "flux2"));
+    assert_int_equal(text_encoder_open(h, twice, 2, "flux", &e, &err), E_UNSUPPORTED);
+    assert_null(e);
+    host_free(h);
+}
+
+/* Missing files take the published dimensions, and nothing is read. */
+static void a_dummy_needs_no_file(void **state)
+{
+    static const struct {
+        const char *name, *type;
+        int64_t width, tokens;
+    } cases[] = { { "qwen_3_4b.safetensors", "flux2", 7680, 512 },
+                  { "qwen_3_8b.safetensors", "flux2", 12288, 512 },
+                  { "mistral_3_small.safetensors", "flux2", 15360, 0 },
+                  { "t5xxl_fp16.safetensors", NULL, 4096, 256 } };
+    (void)state;
+    Host *h = open_host(true);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        TextFile file = { .name = cases[i].name };
+        TextEncoder *e = NULL;
+        Error err = { 0 };
+        if (text_encoder_open(h, &file, 1, cases[i].type, &e, &err) != OK)
+            fail_msg("%s", err.message);
+        Cond *c = encode(e, h, "a cat");
+        assert_int_equal(c->entries[0].embed->shape[2], cases[i].width);
+        if (cases[i].tokens) assert_int_equal(c->entries[0].embed->shape[1], cases[i].tokens);
+        printf("%s: %.2f GiB of weights\n", text_encoder_name(e),
+               (double)text_encoder_bytes(e) / (1 << 30));
+        cond_unref(c);
+        text_encoder_unref(e);
+    }
+    host_free(h);
+}
+
+/* The vectors' Qwen3 file with weft.* entries in its header and a tokenizer beside it. */
+static void write_own_model(const char *path)
+{
+    static const char entries[] =
+        "\"weft.layers\":\"1,3,6\",\"weft.min_length\":\"10\",\"weft.pad_id\":\"3\","
+        "\"weft.template\":\"<x>{}\",";
+    static const char mark[] = "\"__metadata__\":{";
+    const char *from = shared_path("vectors/text-qwen3/qwen3_tiny.weights_f32.safetensors");
+    char *text;
+    size_t n;
+    Str out = { 0 };
+    if (!from) skip();
+    assert_int_equal(file_read(from, (size_t)1 << 24, &text, &n, NULL), OK);
+    char *at = memmem(text, n, mark, sizeof mark - 1);
+    assert_non_null(at);
+    uint64_t header;
+    memcpy(&header, text, sizeof header);
+    header += sizeof entries - 1;
+    str_add_n(&out, (const char *)&header, sizeof header);
+    size_t before = (size_t)(at - text) + sizeof mark - 1;
+    str_add_n(&out, text + 8, before - 8);
+    str_add_n(&out, entries, sizeof entries - 1);
+    str_add_n(&out, text + before, n - before);
+    assert_int_equal(file_write(path, out.text, out.length, NULL), OK);
+    str_fini(&out);
+    mem_free(text);
+}
+
+static void an_own_model_says_how_it_is_read(void **state)
+{
+    static const char tokenizer[] =
+        "{\"added_tokens\": [{\"id\": 3, \"content\": \"<pad>\"}, {\"id\": 4, \"content\": "
+        "\"<x>\"}],"
+        "\"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false}, \"model\": "
+        "{\"type\": \"BPE\","
+        "\"vocab\": {\"a\": 0, \"b\": 1, \"ab\": 2}, \"merges\": [\"a b\"]}}";
+    char folder[] = "/tmp/weft-text-XXXXXX", model[64], own[64];
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    snprintf(model, sizeof model, "%s/own.safetensors", folder);
+    snprintf(own, sizeof own, "%s/own.tokenizer.json", folder);
+    write_own_model(model);
+    assert_int_equal(file_write(own, tokenizer, sizeof tokenizer - 1, NULL), OK);
+    Host *h = open_host(false);
+    TextFile file = { .name = "own.safetensors", .path = model };
+    TextEncoder *e = NULL;
+    Error err = { 0 };
+    if (text_encoder_open(h, &file, 1, "flux2", &e, &err) != OK) fail_msg("%s", err.message);
+    Cond *c = encode(e, h, "aba");
+    assert_int_equal(c->entries[0].embed->shape[1], 10);
+    assert_int_equal(c->entries[0].embed->shape[2], 3 * 48);
+    cond_unref(c);
+    text_encoder_unref(e);
+    host_free(h);
+    unlink(model);
+    unlink(own);
+    rmdir(folder);
+}
+
+int run_encoder_tests(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(klein_pads_to_512),
+        cmocka_unit_test(flux1_pairs_clip_and_t5),
+        cmocka_unit_test(weights_lean_on_the_empty_prompt),
+        cmocka_unit_test(a_long_clip_prompt_has_sections),
+        cmocka_unit_test(a_checkpoint_holds_both),
+        cmocka_unit_test(wrong_types_are_named),
+        cmocka_unit_test(a_dummy_needs_no_file),
+        cmocka_unit_test(an_own_model_says_how_it_is_read),
+    };
+    return cmocka_run_group_tests_name("encoders", tests, NULL, NULL);
+}
