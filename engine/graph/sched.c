@@ -38,6 +38,7 @@ struct Sched {
     int n_edges, edge_capacity, n_heap, heap_capacity, stack_capacity, n_links, link_capacity,
         pending;
     unsigned next_order;
+    bool stale; /* links were added since the heap was ordered */
 };
 
 static Status no_memory(Error *err)
@@ -155,8 +156,19 @@ static Status push_ready(Sched *s, int node, Error *err)
     return OK;
 }
 
+/* New links change what a ready node feeds. */
+static void rank_again(Sched *s)
+{
+    for (int i = 0; i < s->n_heap; i++)
+        s->heap[i].rank = rank_of(s, s->heap[i].node);
+    for (int i = s->n_heap / 2 - 1; i >= 0; i--)
+        sift_down(s->heap, s->n_heap, i);
+    s->stale = false;
+}
+
 int sched_next(Sched *s)
 {
+    if (s->stale) rank_again(s);
     while (s->n_heap > 0) {
         int node = s->heap[0].node;
         s->heap[0] = s->heap[--s->n_heap];
@@ -165,15 +177,6 @@ int sched_next(Sched *s)
         if (s->states[node].pending && s->states[node].blocked == 0) return node;
     }
     return -1;
-}
-
-/* New links change what a ready node feeds. */
-static void rank_again(Sched *s)
-{
-    for (int i = 0; i < s->n_heap; i++)
-        s->heap[i].rank = rank_of(s, s->heap[i].node);
-    for (int i = s->n_heap / 2 - 1; i >= 0; i--)
-        sift_down(s->heap, s->n_heap, i);
 }
 
 /* ---- links -------------------------------------------------------------------------------------- */
@@ -236,7 +239,7 @@ static Status take_in(Sched *s, int node, int *depth, Error *err)
 
 Status sched_add(Sched *s, int node, Error *err)
 {
-    int depth = 0, first = s->n_heap;
+    int depth = 0;
     unsigned from_order = s->next_order;
 
     s->n_links = 0;
@@ -247,7 +250,7 @@ Status sched_add(Sched *s, int node, Error *err)
     }
     for (int i = 0; i < s->n_links; i++)
         TRY(add_edge(s, s->links[i].from, s->links[i].to, err));
-    if (first) rank_again(s);
+    s->stale = true;
     if (s->n_links == 0 && s->states[node].blocked == 0) return push_ready(s, node, err);
     for (int i = 0; i < s->n_links; i++) {
         State *origin = &s->states[s->links[i].from];
@@ -264,7 +267,7 @@ Status sched_need(Sched *s, int node, const GraphInput *input, bool *added, Erro
     TRY(sched_add(s, input->origin, err));
     if (has_edge(s, input->origin, node)) return OK;
     TRY(add_edge(s, input->origin, node, err));
-    rank_again(s);
+    s->stale = true;
     *added = true;
     return OK;
 }

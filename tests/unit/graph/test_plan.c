@@ -202,11 +202,10 @@ static void expect_plan(const char *text, const char *lines)
 static void plan_tells_what_is_shared_and_freed(void **state)
 {
     (void)state;
-    expect_plan("{" EMPTY(
-                    "1") "," EMPTY("2") "," NODE("3", "ImageBatch",
-                                                 "\"image1\": [\"1\", 0], \"image2\": [\"2\", "
-                                                 "0]") "," NODE("4", "PreviewImage",
-                                                                "\"images\": [\"3\", 0]") "}",
+    expect_plan("{" EMPTY("1") "," EMPTY("2") "," NODE(
+                    "3", "ImageBatch",
+                    "\"image1\": [\"1\", 0], \"image2\": [\"2\", "
+                    "0]") "," NODE("4", "PreviewImage", "\"images\": [\"3\", 0]") "}",
                 "  1  2                     EmptyImage\n"
                 "  2  1                     EmptyImage  same as 2\n"
                 "  3  3                     ImageBatch  frees 1\n"

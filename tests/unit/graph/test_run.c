@@ -405,6 +405,26 @@ static void run_takes_50000_consumers(void **state)
     str_fini(&s);
 }
 
+static void run_takes_50000_outputs(void **state)
+{
+    Str s = { 0 };
+    RunStats stats;
+    Error err;
+
+    (void)state;
+    str_add(&s, "{" EMPTY("0", "1"));
+    for (int i = 1; i <= 50000; i++)
+        str_printf(
+            &s,
+            ",\"%d\": {\"class_type\": \"Number\", \"inputs\": {\"value\": %d}},"
+            " \"o%d\": {\"class_type\": \"ShowAny\", \"inputs\": {\"source\": [\"%d\", 0]}}",
+            i, i, i, i);
+    str_add(&s, "}");
+    assert_ok(run_once(s.text, NULL, NULL, &stats, &err), &err);
+    assert_int_equal(stats.ran, 100000);
+    str_fini(&s);
+}
+
 static Status whole_way(void *user, Error *err)
 {
     CheckOptions options = { .table = &toy_table };
@@ -461,6 +481,7 @@ int run_run_tests(void)
         cmocka_unit_test(run_takes_a_chain_of_100000),
         cmocka_unit_test(run_takes_60_stacked_diamonds),
         cmocka_unit_test(run_takes_50000_consumers),
+        cmocka_unit_test(run_takes_50000_outputs),
         cmocka_unit_test(run_survives_each_failed_allocation),
     };
     return cmocka_run_group_tests_name("run", tests, NULL, NULL);
