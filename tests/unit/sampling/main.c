@@ -10,5 +10,7 @@ int main(int argc, char **argv)
     failed += run_sigmas_tests();
     failed += run_samplers_tests();
     failed += run_guidance_tests();
+    failed += run_cond_tests();
+    failed += run_sample_tests();
     return failed;
 }
