@@ -15,7 +15,7 @@
 #include <omp.h>
 #include <string.h>
 
-enum { QUERY_ROWS = 64 };
+enum { QUERY_ROWS = 64, KEY_BLOCK = 256 };
 
 typedef struct Plan {
     const GemmKernel *k;
@@ -79,7 +79,7 @@ static Plan make_plan(const GemmOps *ops, const KAttention *d)
     p.key_panels = round_up(p.tk, multiple) / k->nr;
     p.query_panels = min64(QUERY_ROWS / k->mr, divide_up(p.tq, k->mr));
     if (p.query_panels < 1) p.query_panels = 1;
-    p.block = min64(k->elems == 2 && p.d <= 128 ? 512 : 256, round_up(p.tk, multiple));
+    p.block = min64(KEY_BLOCK, round_up(p.tk, multiple));
     plan_sizes(&p);
     return p;
 }

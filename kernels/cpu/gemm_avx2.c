@@ -83,6 +83,8 @@ const GemmOps gemm_ops_avx2 = {
     .bf16 = { .mr = MR, .nr = NR, .elems = 1, .b_budget = 256 << 10, .tile = tile_f32 },
     .transpose = transpose,
     .half = half,
+    .maximum = ops_maximum,
+    .exponentials = ops_exponentials,
     GEMM_ROW_OPS,
 };
 

@@ -52,6 +52,8 @@ const GemmOps gemm_ops_generic = {
     .bf16 = { .mr = MR, .nr = NR, .elems = 1, .b_budget = 128 << 10, .tile = tile_f32 },
     .transpose = transpose,
     .half = ops_half,
+    .maximum = ops_maximum,
+    .exponentials = ops_exponentials,
     GEMM_ROW_OPS,
 };
 

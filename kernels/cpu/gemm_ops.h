@@ -250,7 +250,7 @@ static void ops_interleave(uint32_t *dst, const uint16_t *a, const uint16_t *b, 
 typedef float OpsLanes __attribute__((vector_size(64), aligned(4), may_alias));
 typedef int32_t OpsMask __attribute__((vector_size(64)));
 
-static float ops_maximum(const float *s, int64_t n)
+__attribute__((unused)) static float ops_maximum(const float *s, int64_t n)
 {
     float lane[16];
     int64_t j = 0;
@@ -270,8 +270,8 @@ static float ops_maximum(const float *s, int64_t n)
     return lane[0];
 }
 
-static float ops_exponentials(float *p, uint16_t *p_bf16, const float *s, float scale,
-                              float max, int64_t n)
+__attribute__((unused)) static float
+ops_exponentials(float *p, uint16_t *p_bf16, const float *s, float scale, float max, int64_t n)
 {
     float lane[16] = { 0 }, e[16];
     int64_t j = 0;
@@ -306,7 +306,6 @@ static void ops_scale(float *dst, const float *src, float by, int64_t n)
 
 #define GEMM_ROW_OPS                                                                           \
     .widen = ops_widen, .narrow = ops_narrow, .round = ops_round, .norm = ops_norm,            \
-    .affine = ops_affine, .store = ops_store, .interleave = ops_interleave,                    \
-    .maximum = ops_maximum, .exponentials = ops_exponentials, .scale = ops_scale
+    .affine = ops_affine, .store = ops_store, .interleave = ops_interleave, .scale = ops_scale
 
 #endif

@@ -6,36 +6,47 @@
 
 #include <immintrin.h>
 
-enum { ZMM_MR = 12, ZMM_NR = 32 };
+enum { ZMM_MR = 14, ZMM_NR = 32 };
 
-/* c[12, 32] += a b^T: 24 accumulators, two loads of b and twelve broadcasts of a for each k. */
+/* Row i of a at element k, over all sixteen lanes. Rows are reached from every third one, which keeps
+ * the address in the load: additions would take turns from the multiplier's ports. */
+#define ZMM_ROW(i, k)                                                                          \
+    _mm512_set1_ps(((const float *)(const void *)(third[(i) / 3] + (i) % 3 * row))[k])
+
+/* One chunk of K: for each k two loads of b, fourteen broadcasts of a, 28 products. */
+GEMM_INLINE void zmm_chunk(__m512 c[ZMM_MR][2], const char *a, ptrdiff_t row, const float *b)
+{
+    const char *third[5] = { a, a + 3 * row, a + 6 * row, a + 9 * row, a + 12 * row };
+
+#pragma GCC unroll 4
+    for (int k = 0; k < GEMM_GROUPS; k++, b += ZMM_NR) {
+        __m512 b0 = _mm512_load_ps(b), b1 = _mm512_load_ps(b + 16);
+#pragma GCC unroll 14
+        for (int i = 0; i < ZMM_MR; i++) {
+            __m512 x = ZMM_ROW(i, k);
+            c[i][0] = _mm512_fmadd_ps(x, b0, c[i][0]);
+            c[i][1] = _mm512_fmadd_ps(x, b1, c[i][1]);
+        }
+    }
+}
+
+/* c[14, 32] += a b^T in 28 accumulators. */
 static void zmm_tile_f32(const GemmTile *t)
 {
     __m512 c[ZMM_MR][2];
-    const float *b = (const float *)t->b;
+    const float *b = (const float *)(const void *)t->b;
 
-#pragma GCC unroll 12
+#pragma GCC unroll 14
     for (int i = 0; i < ZMM_MR; i++) {
         c[i][0] = t->add ? _mm512_loadu_ps(t->c + i * t->ldc) : _mm512_setzero_ps();
         c[i][1] = t->add ? _mm512_loadu_ps(t->c + i * t->ldc + 16) : _mm512_setzero_ps();
     }
     for (int s = 0; s < t->segs; s++) {
         const char *a = t->a + (t->seg ? t->seg[s] : 0);
-        for (int64_t n = 0; n < t->chunks; n++, a += t->a_chunk) {
-            for (int k = 0; k < GEMM_GROUPS; k++, b += ZMM_NR) {
-                __m512 b0 = _mm512_load_ps(b), b1 = _mm512_load_ps(b + 16);
-                _mm_prefetch((const char *)(b + 16 * ZMM_NR), _MM_HINT_T0);
-                _mm_prefetch((const char *)(b + 16 * ZMM_NR + 16), _MM_HINT_T0);
-#pragma GCC unroll 12
-                for (int i = 0; i < ZMM_MR; i++) {
-                    __m512 x = _mm512_set1_ps(((const float *)(a + i * t->a_row))[k]);
-                    c[i][0] = _mm512_fmadd_ps(x, b0, c[i][0]);
-                    c[i][1] = _mm512_fmadd_ps(x, b1, c[i][1]);
-                }
-            }
-        }
+        for (int64_t n = 0; n < t->chunks; n++, a += t->a_chunk, b += GEMM_GROUPS * ZMM_NR)
+            zmm_chunk(c, a, t->a_row, b);
     }
-#pragma GCC unroll 12
+#pragma GCC unroll 14
     for (int i = 0; i < ZMM_MR; i++) {
         _mm512_storeu_ps(t->c + i * t->ldc, c[i][0]);
         _mm512_storeu_ps(t->c + i * t->ldc + 16, c[i][1]);
@@ -91,10 +102,94 @@ static void zmm_half(float *dst, const uint16_t *src, int64_t n)
     ops_half(dst + i, src + i, n - i);
 }
 
+/* ---- attention ---------------------------------------------------------------------------------------- */
+
+static float zmm_maximum(const float *s, int64_t n)
+{
+    __m512 none = _mm512_set1_ps(-__builtin_inff()), m0 = none, m1 = none;
+    int64_t j = 0;
+    for (; j + 32 <= n; j += 32) {
+        m0 = _mm512_max_ps(_mm512_loadu_ps(s + j), m0);
+        m1 = _mm512_max_ps(_mm512_loadu_ps(s + j + 16), m1);
+    }
+    for (; j < n; j += 16) {
+        __mmask16 in = n - j >= 16 ? 0xffff : (__mmask16)((1u << (n - j)) - 1u);
+        m0 = _mm512_max_ps(_mm512_mask_loadu_ps(none, in, s + j), m0);
+    }
+    return _mm512_reduce_max_ps(_mm512_max_ps(m0, m1));
+}
+
+/* 2^(x / ln 2) as 2^n 2^r with n the nearest integer: the series of 2^r to degree 6, or to 5 (2.4e-6) where
+ * the result is rounded to BF16 anyway. Underflow becomes zero, e^-infinity too. */
+GEMM_INLINE __m512 zmm_exp(__m512 x, bool fine)
+{
+    __m512 t = _mm512_mul_ps(x, _mm512_set1_ps(1.44269504088896341f));
+    __m512 r = _mm512_reduce_ps(t, 0), n = _mm512_sub_ps(t, r);
+    __m512 p = _mm512_set1_ps(1.33335581464284e-3f);
+    if (fine) p = _mm512_fmadd_ps(_mm512_set1_ps(1.54035303933816e-4f), r, p);
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(9.61812910762848e-3f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(5.55041086648216e-2f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(2.40226506959101e-1f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(6.93147180559945e-1f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
+    return _mm512_scalef_ps(p, n);
+}
+
+/* Nearest even; the argument is no NaN that matters (the sum has caught it). */
+GEMM_INLINE __m256i zmm_to_bf16(__m512 v)
+{
+#ifdef __AVX512BF16__
+    return (__m256i)_mm512_cvtneps_pbh(v);
+#else
+    __m512i u = _mm512_castps_si512(v);
+    __m512i odd = _mm512_and_si512(_mm512_srli_epi32(u, 16), _mm512_set1_epi32(1));
+    u = _mm512_add_epi32(_mm512_add_epi32(u, _mm512_set1_epi32(0x7fff)), odd);
+    return _mm512_cvtepi32_epi16(_mm512_srli_epi32(u, 16));
+#endif
+}
+
+GEMM_INLINE float zmm_exponentials_as(float *p, uint16_t *p_bf16, const float *s, float scale,
+                                      float max, int64_t n)
+{
+    __m512 sum0 = _mm512_setzero_ps(), sum1 = sum0, by = _mm512_set1_ps(scale);
+    __m512 less = _mm512_set1_ps(-max);
+
+    for (int64_t j = 0; j < n; j += 32) {
+        int64_t left = n - j;
+        __mmask16 in0 = left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1u);
+        __mmask16 in1 = left >= 32   ? 0xffff
+                        : left <= 16 ? 0
+                                     : (__mmask16)((1u << (left - 16)) - 1u);
+        __m512 x0 = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(in0, s + j), by, less);
+        __m512 x1 = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(in1, s + j + 16), by, less);
+        __m512 e0 = _mm512_maskz_mov_ps(in0, zmm_exp(x0, p != NULL));
+        __m512 e1 = _mm512_maskz_mov_ps(in1, zmm_exp(x1, p != NULL));
+        sum0 = _mm512_add_ps(sum0, e0);
+        sum1 = _mm512_add_ps(sum1, e1);
+        if (p) {
+            _mm512_storeu_ps(p + j, e0);
+            if (left > 16) _mm512_storeu_ps(p + j + 16, e1);
+        } else {
+            _mm256_storeu_si256((void *)(p_bf16 + j), zmm_to_bf16(e0));
+            if (left > 16) _mm256_storeu_si256((void *)(p_bf16 + j + 16), zmm_to_bf16(e1));
+        }
+    }
+    return _mm512_reduce_add_ps(_mm512_add_ps(sum0, sum1));
+}
+
+static float zmm_exponentials(float *p, uint16_t *p_bf16, const float *s, float scale,
+                              float max, int64_t n)
+{
+    return p ? zmm_exponentials_as(p, NULL, s, scale, max, n)
+             : zmm_exponentials_as(NULL, p_bf16, s, scale, max, n);
+}
+
 #define ZMM_KERNEL_F32                                                                         \
     {                                                                                          \
         .mr = ZMM_MR, .nr = ZMM_NR, .elems = 1, .b_budget = 768 << 10, .tile = zmm_tile_f32    \
     }
-#define ZMM_ROW_OPS .transpose = zmm_transpose, .half = zmm_half, GEMM_ROW_OPS
+#define ZMM_ROW_OPS                                                                            \
+    .transpose = zmm_transpose, .half = zmm_half, .maximum = zmm_maximum,                      \
+    .exponentials = zmm_exponentials, GEMM_ROW_OPS
 
 #endif
