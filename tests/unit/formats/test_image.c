@@ -123,8 +123,9 @@ static void check_orientation(int orientation, int width, const char *want)
 {
     static const uint8_t pixels[] = { 10, 20, 30, 40, 50, 60 };
     uint8_t *png = NULL,
-            exif[] = "\0\0\0\x1A"
-                     "eXIfMM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\0\0\0\0\0\0\0\0\0";
+            exif[4 + 4 + 26 + 4 + 1] =
+                "\0\0\0\x1A"
+                "eXIfMM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\0\0\0\0\0\0\0\0\0";
     size_t size = 0;
     Str s = { 0 }, got = { 0 };
     Image image = { 0 };
@@ -133,7 +134,7 @@ static void check_orientation(int orientation, int width, const char *want)
     exif[8 + 19] = (uint8_t)orientation;
     assert_ok(image_encode_png(pixels, 2, 3, 1, NULL, 0, &png, &size, &err), &err);
     str_add_n(&s, (char *)png, 33);
-    str_add_n(&s, (char *)exif, 4 + 4 + 26 + 4);
+    str_add_n(&s, (char *)exif, sizeof exif - 1);
     str_add_n(&s, (char *)png + 33, size - 33);
     assert_ok(image_decode((uint8_t *)s.text, s.length, &image, &err), &err);
     assert_int_equal(image.rgb->shape[2], width);
