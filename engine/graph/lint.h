@@ -1,8 +1,9 @@
 /* lint.h - the golden order over chains of MODEL patches: load, LoRA, attention, sampling, compile.
  *
  * A chain runs from a loader through patches to what samples with the model. The rules need class
- * names, stages and literals only, so they hold without any model file. Source: the rule table W301 to
- * W311, N305, N307, E308 and N310 in docs/golden-order.md.
+ * names, stages and literals only, so they hold without any model file: W301 to W304, N305, W306, N307,
+ * E308, W309, N310 and W311, one function each in lint.c. Source: how ComfyUI's model patcher keeps each
+ * kind of patch (a slot where the last wins, or a list).
  */
 #ifndef WEFT_GRAPH_LINT_H
 #define WEFT_GRAPH_LINT_H

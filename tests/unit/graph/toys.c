@@ -195,7 +195,7 @@ static Status run_show(NodeCall *call)
     for (int64_t i = 0; i < in->a->batch; i++)
         str_add(call->ui, i ? ", {}" : "{}");
     str_add(call->ui, "]}");
-    toy.collected += in->prompt ? (int64_t)strlen(in->prompt) : 0;
+    toy.collected += in->prompt && in->prompt[0] == '{';
     return OK;
 }
 
