@@ -2,8 +2,8 @@
  *
  * Events leave in ComfyUI's order: start, one cached event per node that is at hand, then executing,
  * progress (the node's own) and executed (only with UI output; also for outputs taken from the cache),
- * with the UI's JSON object as its text, and at last success, error or interrupted. The first error ends the run; what was finished stays
- * cached.
+ * with the UI's JSON object as its text, and at last success, error or interrupted. The first error
+ * ends the run; what was finished stays cached.
  */
 #ifndef WEFT_GRAPH_RUN_H
 #define WEFT_GRAPH_RUN_H
