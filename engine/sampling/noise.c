@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/base/mem.h"
+#include "engine/sampling/noise_impl.h"
 
 enum { MT_WORDS = 624, MT_SHIFT = 397, BLOCK = 16, HALF = 8 };
 
@@ -109,15 +110,11 @@ static double normal_short(Rng *r)
 
 /* ---- normals, sixteen at a time --------------------------------------------------------------- */
 
-/*
- * The single-precision kernels below are the Cephes polynomials as the reference's vector build runs
- * them: every fmaf is one fused operation, every other operation rounds. They are written on plain
- * arrays so that one source compiles twice: portably (fmaf from libm, exact but slow), and for
- * processors with FMA, where the loops become vector code. The bits are the same.
- */
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
+/* The single-precision kernels below are the Cephes polynomials as the reference's vector build runs them:
+ * every fmaf is one fused operation, every other operation rounds. fmaf of the C library is exact also
+ * where the processor has none; noise_avx2.c does the same eight lanes at a time. */
 
-ALWAYS_INLINE float log_cephes(float x)
+static float log_cephes(float x)
 {
     static const float poly[] = { -1.1514610310e-1f, 1.1676998740e-1f,  -1.2420140846e-1f,
                                   1.4249322787e-1f,  -1.6668057665e-1f, 2.0000714765e-1f,
@@ -146,7 +143,7 @@ ALWAYS_INLINE float log_cephes(float x)
     return fmaf(e, 0.693359375f, x);
 }
 
-ALWAYS_INLINE void sincos_cephes(float x, float *sine, float *cosine)
+static void sincos_cephes(float x, float *sine, float *cosine)
 {
     int j = (int)(x * 1.27323954473516f);
     j = (j + 1) & ~1;
@@ -173,7 +170,7 @@ ALWAYS_INLINE void sincos_cephes(float x, float *sine, float *cosine)
     *cosine = (~(j - 2) & 4) ? -b : b;
 }
 
-ALWAYS_INLINE void normal_blocks(float *d, int64_t blocks)
+void noise_blocks_plain(float *d, int64_t blocks)
 {
     for (int64_t k = 0; k < blocks; k++, d += BLOCK) {
         for (int j = 0; j < HALF; j++) {
@@ -185,27 +182,12 @@ ALWAYS_INLINE void normal_blocks(float *d, int64_t blocks)
     }
 }
 
-static void normal_blocks_plain(float *d, int64_t blocks)
-{
-    normal_blocks(d, blocks);
-}
-
-#if defined(__x86_64__)
-__attribute__((target("avx2,fma"))) static void normal_blocks_fma(float *d, int64_t blocks)
-{
-    normal_blocks(d, blocks);
-}
-#endif
-
 static void transform(float *d, int64_t blocks)
 {
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-        normal_blocks_fma(d, blocks);
-        return;
-    }
-#endif
-    normal_blocks_plain(d, blocks);
+    if (noise_has_avx2())
+        noise_blocks_avx2(d, blocks);
+    else
+        noise_blocks_plain(d, blocks);
 }
 
 void rng_normal(Rng *r, float *out, int64_t n)
