@@ -27,7 +27,7 @@ static Status no_memory(Error *err)
     return error_set(err, E_NOMEM, "out of memory");
 }
 
-/* ---- results ------------------------------------------------------------------------------------ */
+/* ---- results ----------------------------------------------------------------------------- */
 
 static void result_destroy(void *object)
 {
@@ -55,7 +55,7 @@ Status result_new(int slots, NodeResult **out, Error *err)
     return OK;
 }
 
-/* ---- the table ---------------------------------------------------------------------------------- */
+/* ---- the table --------------------------------------------------------------------------- */
 
 Status cache_new(CachePolicy policy, size_t limit, Cache **out, Error *err)
 {
@@ -204,7 +204,7 @@ Status cache_start(Cache *c, const CacheKey *keys, int count, Error *err)
     return good ? OK : no_memory(err);
 }
 
-/* ---- keys --------------------------------------------------------------------------------------- */
+/* ---- keys -------------------------------------------------------------------------------- */
 
 typedef struct Keys {
     const Graph *graph;
@@ -378,7 +378,7 @@ Status cache_keys(const Graph *g, CacheKey *keys, Error *err)
     return status;
 }
 
-/* ---- equal nodes -------------------------------------------------------------------------------- */
+/* ---- equal nodes ------------------------------------------------------------------------- */
 
 typedef struct KeyAt {
     const CacheKey *key;

@@ -29,7 +29,7 @@ static bool is_list_class(const NodeDef *def)
     return def->flags & NODE_F_INPUT_IS_LIST;
 }
 
-/* ---- numbers and choices that come over a link --------------------------------------------------- */
+/* ---- numbers and choices that come over a link ------------------------------------------- */
 
 static Status outside(const CallInput *ci, const char *value, Error *err)
 {
@@ -127,7 +127,7 @@ static Status check_linked(const Call *c, const CallInput *ci, const Value *v)
     return OK;
 }
 
-/* ---- filling ------------------------------------------------------------------------------------ */
+/* ---- filling ----------------------------------------------------------------------------- */
 
 static bool fill_hidden(const Call *c, const Socket *s)
 {
@@ -220,7 +220,7 @@ static Status fill(const Call *c, size_t at, Value *singles)
     return OK;
 }
 
-/* ---- results ------------------------------------------------------------------------------------ */
+/* ---- results ----------------------------------------------------------------------------- */
 
 /* Takes one output field over as a value. */
 static Value take_value(const Socket *s, const char *at)
@@ -304,7 +304,7 @@ static Status take_outputs(Call *c, Status status)
     return status;
 }
 
-/* ---- calling ------------------------------------------------------------------------------------ */
+/* ---- calling ----------------------------------------------------------------------------- */
 
 static size_t call_count(const Call *c)
 {
@@ -374,7 +374,7 @@ done:
     return status;
 }
 
-/* ---- lazy inputs -------------------------------------------------------------------------------- */
+/* ---- lazy inputs ------------------------------------------------------------------------- */
 
 bool call_has_lazy(const NodeDef *def)
 {

@@ -30,7 +30,7 @@ static Status no_memory(Error *err)
     return error_set(err, E_NOMEM, "out of memory");
 }
 
-/* ---- findings ----------------------------------------------------------------------------------- */
+/* ---- findings ---------------------------------------------------------------------------- */
 
 static Status grow(CheckReport *r, Error *err)
 {
@@ -172,7 +172,7 @@ const char *finding_comfy_type(const Finding *f)
     return kinds[f->kind].comfy[0] ? kinds[f->kind].comfy : NULL;
 }
 
-/* ---- notes of the parsers, classes -------------------------------------------------------------- */
+/* ---- notes of the parsers, classes ------------------------------------------------------- */
 
 static Status take_notes(Check *c)
 {
@@ -240,7 +240,7 @@ static Status check_classes(Check *c)
     return OK;
 }
 
-/* ---- outputs ------------------------------------------------------------------------------------ */
+/* ---- outputs ----------------------------------------------------------------------------- */
 
 static bool is_chosen(const CheckOptions *o, const char *id)
 {
@@ -268,7 +268,7 @@ static Status collect_outputs(Check *c)
     return check_say(c, &f->fix, "add a node that keeps its result, such as SaveImage");
 }
 
-/* ---- the walk ----------------------------------------------------------------------------------- */
+/* ---- the walk ---------------------------------------------------------------------------- */
 
 enum { UNSEEN, OPEN, CLOSED };
 
@@ -453,7 +453,7 @@ done:
     return status;
 }
 
-/* ---- nodes that no output needs ----------------------------------------------------------------- */
+/* ---- nodes that no output needs ---------------------------------------------------------- */
 
 static void mark_used(const Graph *g, int *stack, bool *used)
 {
@@ -498,7 +498,7 @@ done:
     return status;
 }
 
-/* ---- all of it ---------------------------------------------------------------------------------- */
+/* ---- all of it --------------------------------------------------------------------------- */
 
 static Status new_report(const Graph *g, CheckReport **out, Error *err)
 {

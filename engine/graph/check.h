@@ -76,8 +76,7 @@ typedef struct CheckOptions {
 typedef struct CheckReport {
     Arena *arena;       /* owned */
     const Graph *graph; /* borrowed; must outlive the report */
-    Finding *
-        items; /* owned; document order: parser notes, structure, then nodes as outputs reach them */
+    Finding *items; /* owned; notes of the parser, classes, then nodes as outputs reach them */
     int count, capacity;
     int errors, warnings, notes;
     int *outputs; /* chosen output nodes in document order; in the arena */

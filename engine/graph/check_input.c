@@ -7,7 +7,7 @@
 #include "engine/graph/check_internal.h"
 #include "engine/graph/fill.h"
 
-/* ---- ways out ----------------------------------------------------------------------------------- */
+/* ---- ways out ---------------------------------------------------------------------------- */
 
 static void add_bound(Str *out, const Socket *s, const SocketBound *b)
 {
@@ -82,7 +82,7 @@ static Status missing(Check *c, int node, const Socket *s)
     return fix_missing(c, s, f);
 }
 
-/* ---- links -------------------------------------------------------------------------------------- */
+/* ---- links ------------------------------------------------------------------------------- */
 
 static Status link_length(Check *c, Finding *f)
 {
@@ -194,7 +194,7 @@ static Status check_link(Check *c, int node, const Socket *s, GraphInput *in, in
     return OK;
 }
 
-/* ---- literals ----------------------------------------------------------------------------------- */
+/* ---- literals ---------------------------------------------------------------------------- */
 
 static Status cannot_convert(Check *c, int node, const Socket *s, const GraphInput *in,
                              const char *why)
@@ -292,7 +292,7 @@ static Status check_number(Check *c, int node, const Socket *s, const GraphInput
     return *bad ? OK : check_side(c, node, s, in, SIDE_MAX, bad);
 }
 
-/* ---- choices ------------------------------------------------------------------------------------ */
+/* ---- choices ----------------------------------------------------------------------------- */
 
 static bool same_name(const char *a, const char *b)
 {
@@ -370,7 +370,7 @@ static Status check_choice(Check *c, int node, const Socket *s, GraphInput *in, 
                : literal_text(c->graph->arena, choice, strlen(choice), &in->value, c->err);
 }
 
-/* ---- one input ---------------------------------------------------------------------------------- */
+/* ---- one input --------------------------------------------------------------------------- */
 
 static Status convert(Check *c, int node, const Socket *s, GraphInput *in, bool *bad)
 {
@@ -437,7 +437,7 @@ Status check_input(Check *c, int node, const Socket *s, int *origin, bool *bad)
     return check_literal(c, node, s, in, bad);
 }
 
-/* ---- the class's own check ---------------------------------------------------------------------- */
+/* ---- the class's own check --------------------------------------------------------------- */
 
 static const Socket *hook_socket(const NodeDef *def, const Error *error)
 {

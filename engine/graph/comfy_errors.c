@@ -28,7 +28,7 @@ static Status no_memory(Error *err)
     return error_set(err, E_NOMEM, "out of memory");
 }
 
-/* ---- JSON --------------------------------------------------------------------------------------- */
+/* ---- JSON -------------------------------------------------------------------------------- */
 
 static void put_text(Str *out, const char *text)
 {
@@ -42,7 +42,7 @@ static void put_member(Str *out, const char *key, const char *text)
     put_text(out, text);
 }
 
-/* ---- which findings ComfyUI has ----------------------------------------------------------------- */
+/* ---- which findings ComfyUI has ---------------------------------------------------------- */
 
 static bool is_exception(const Finding *f)
 {
@@ -84,7 +84,7 @@ int comfy_status(const CheckReport *r)
     return NO_STATUS;
 }
 
-/* ---- one error: message and details ------------------------------------------------------------- */
+/* ---- one error: message and details ------------------------------------------------------ */
 
 static const char *exception_type(const Finding *f)
 {
@@ -234,7 +234,7 @@ static Status write_details(const Writer *w, const Finding *f, Str *out)
     }
 }
 
-/* ---- extra_info --------------------------------------------------------------------------------- */
+/* ---- extra_info -------------------------------------------------------------------------- */
 
 static Status put_config(const Writer *w, const Socket *s)
 {
@@ -325,7 +325,7 @@ static Status put_extra(const Writer *w, const Finding *f)
     return OK;
 }
 
-/* ---- one error, one node ------------------------------------------------------------------------ */
+/* ---- one error, one node ----------------------------------------------------------------- */
 
 static void put_scratch(Writer *w, const char *key)
 {
@@ -395,7 +395,7 @@ static Status put_node(Writer *w, int first, const int *next, const Pair *pairs,
     return OK;
 }
 
-/* ---- which outputs depend on which error -------------------------------------------------------- */
+/* ---- which outputs depend on which error ------------------------------------------------- */
 
 typedef struct Reach {
     const CheckReport *report;
@@ -464,7 +464,7 @@ static Status find_pairs(Reach *r, Error *err)
     return OK;
 }
 
-/* ---- the objects -------------------------------------------------------------------------------- */
+/* ---- the objects ------------------------------------------------------------------------- */
 
 static Status put_nodes(Writer *w, const Reach *r, const int *next)
 {
@@ -511,7 +511,7 @@ done:
     return status;
 }
 
-/* ---- the top of a refusal ----------------------------------------------------------------------- */
+/* ---- the top of a refusal ---------------------------------------------------------------- */
 
 static void put_class(Str *out, const GraphNode *n)
 {
@@ -619,7 +619,7 @@ Status comfy_write_refusal(const CheckReport *report, struct Host *host, Str *ou
     return out->failed ? no_memory(err) : OK;
 }
 
-/* ---- bodies that could not be read -------------------------------------------------------------- */
+/* ---- bodies that could not be read ------------------------------------------------------- */
 
 Status comfy_write_fault(const char *type, const Error *fault, Str *out, Error *err)
 {

@@ -82,7 +82,7 @@ int graph_find(const Graph *g, const char *id)
     return pointer_index(map_get(&g->by_id, id));
 }
 
-/* ---- nodes -------------------------------------------------------------------------------------- */
+/* ---- nodes ------------------------------------------------------------------------------- */
 
 static Status note_duplicate(Graph *g, const char *id, Error *err)
 {
@@ -156,7 +156,7 @@ Status graph_add_node(Graph *g, const char *id, const char *class_type, const ch
     return OK;
 }
 
-/* ---- inputs ------------------------------------------------------------------------------------- */
+/* ---- inputs ------------------------------------------------------------------------------ */
 
 GraphInput *graph_input(const GraphNode *n, const char *name)
 {
@@ -281,7 +281,7 @@ void graph_unset(Graph *g, int node, const char *name)
     n->n_inputs--;
 }
 
-/* ---- binding ------------------------------------------------------------------------------------ */
+/* ---- binding ----------------------------------------------------------------------------- */
 
 static void bind_links(const Graph *g, GraphNode *n)
 {
@@ -335,7 +335,7 @@ bool graph_slot(const GraphNode *origin, int64_t slot, int *out)
     return true;
 }
 
-/* ---- writing ------------------------------------------------------------------------------------ */
+/* ---- writing ----------------------------------------------------------------------------- */
 
 static void write_text(Str *out, const char *text)
 {

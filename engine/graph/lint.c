@@ -30,7 +30,7 @@ static Status no_memory(Error *err)
     return error_set(err, E_NOMEM, "out of memory");
 }
 
-/* ---- looking -------------------------------------------------------------------------------------- */
+/* ---- looking ----------------------------------------------------------------------------- */
 
 static const GraphNode *node_of(const Lint *l, int node)
 {
@@ -88,7 +88,7 @@ static NodeStage stage_of(const GraphNode *n)
     return n->def->stage;
 }
 
-/* ---- places in a chain ---------------------------------------------------------------------------- */
+/* ---- places in a chain ------------------------------------------------------------------- */
 
 static void set_place(Lint *l, int node)
 {
@@ -118,7 +118,7 @@ static void find_place(Lint *l, int node)
         set_place(l, l->stack[--depth]);
 }
 
-/* ---- telling -------------------------------------------------------------------------------------- */
+/* ---- telling ----------------------------------------------------------------------------- */
 
 static Status tell(Lint *l, const char *rule, Severity severity, int node, const char *input,
                    const char *message, const char *fix)
@@ -150,7 +150,7 @@ static Status say(Lint *l, const char *rule, Severity severity, int node, const 
     return tell(l, rule, severity, node, input, message, fix);
 }
 
-/* ---- rules: each looks at one node that an output needs -------------------------------------------- */
+/* ---- rules: each looks at one node that an output needs ---------------------------------- */
 
 /* Two patches of one slot: the later one wins. */
 static Status overridden(Lint *l, int node, NodeStage stage, const char *rule, const char *what)
@@ -362,7 +362,7 @@ static Status w311(Lint *l, int node)
     return OK;
 }
 
-/* ---- all rules ------------------------------------------------------------------------------------ */
+/* ---- all rules --------------------------------------------------------------------------- */
 
 static Status (*const rules[])(Lint *l, int node) = { w301, w302, w303, w304, w306,
                                                       n307, e308, w309, n310, w311 };

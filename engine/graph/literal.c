@@ -13,7 +13,7 @@ static Status no_memory(Error *err)
     return error_set(err, E_NOMEM, "out of memory");
 }
 
-/* ---- making one --------------------------------------------------------------------------------- */
+/* ---- making one -------------------------------------------------------------------------- */
 
 /* Digits without sign, underscores and leading zeros are given; *out points at them. */
 static void set_digits(const char *digits, size_t length, bool negative, Literal *out)
@@ -148,7 +148,7 @@ Status literal_from_json(Arena *arena, const Json *json, Literal *out, Error *er
     }
 }
 
-/* ---- reading one -------------------------------------------------------------------------------- */
+/* ---- reading one ------------------------------------------------------------------------- */
 
 bool literal_int64(const Literal *v, int64_t *out)
 {
@@ -203,7 +203,7 @@ int literal_compare_int(const Literal *v, bool negative, uint64_t magnitude)
     return (v->magnitude > magnitude) != below ? 1 : -1;
 }
 
-/* ---- writing ------------------------------------------------------------------------------------ */
+/* ---- writing ----------------------------------------------------------------------------- */
 
 static void write_python_string(Str *out, const char *text, size_t n)
 {
@@ -353,7 +353,7 @@ void literal_write_json(Str *out, const Literal *v)
     }
 }
 
-/* ---- conversions -------------------------------------------------------------------------------- */
+/* ---- conversions ------------------------------------------------------------------------- */
 
 typedef struct Conversion {
     Arena *arena;

@@ -47,7 +47,7 @@ DocKind parse_kind(const Json *root)
     return DOC_UNKNOWN;
 }
 
-/* ---- nodes -------------------------------------------------------------------------------------- */
+/* ---- nodes ------------------------------------------------------------------------------- */
 
 static Status not_a_node(const JsonDoc *doc, const Json *member, Error *err)
 {
@@ -208,7 +208,7 @@ done:
     return status;
 }
 
-/* ---- the request -------------------------------------------------------------------------------- */
+/* ---- the request ------------------------------------------------------------------------- */
 
 static Status refuse(const JsonDoc *doc, const Json *at, const char **comfy_type,
                      const char *type, Error *err, const char *message)

@@ -54,7 +54,7 @@ static bool is_cached(void *user, int node)
     return p->cache && cache_get(p->cache, &p->keys[node]);
 }
 
-/* ---- lazy inputs -------------------------------------------------------------------------------- */
+/* ---- lazy inputs ------------------------------------------------------------------------- */
 
 /* What can be known without running: literals. */
 static bool knows_choice(const GraphNode *n)
@@ -106,7 +106,7 @@ static Status settle_lazy(Planner *p, int node, bool *waits)
     return OK;
 }
 
-/* ---- steps -------------------------------------------------------------------------------------- */
+/* ---- steps ------------------------------------------------------------------------------- */
 
 static void add_step(Planner *p, int node)
 {
@@ -261,7 +261,7 @@ void plan_free(Plan *plan)
     mem_free(plan);
 }
 
-/* ---- memory ------------------------------------------------------------------------------------- */
+/* ---- memory ------------------------------------------------------------------------------ */
 
 void plan_attach(Plan *plan, int node, int64_t arena_peak, int64_t weights_peak)
 {
@@ -291,7 +291,7 @@ int64_t plan_weights_peak(const Plan *plan)
     return most;
 }
 
-/* ---- printing ----------------------------------------------------------------------------------- */
+/* ---- printing ---------------------------------------------------------------------------- */
 
 static void print_bytes(Str *out, const char *what, int64_t bytes)
 {

@@ -40,7 +40,7 @@ static void emit(Run *r, EventKind kind, const GraphNode *n, const char *text)
     events_emit(r->events, &e);
 }
 
-/* ---- tokens ------------------------------------------------------------------------------------- */
+/* ---- tokens ------------------------------------------------------------------------------ */
 
 static Status ask_token(Graph *g, GraphNode *n, struct Host *host, Error *err)
 {
@@ -69,7 +69,7 @@ Status run_tokens(Graph *g, const CheckReport *report, struct Host *host, Error 
     return OK;
 }
 
-/* ---- results ------------------------------------------------------------------------------------ */
+/* ---- results ----------------------------------------------------------------------------- */
 
 static NodeResult *result_of(const Run *r, int node)
 {
@@ -121,7 +121,7 @@ static void count_uses(Run *r)
     }
 }
 
-/* ---- one node ----------------------------------------------------------------------------------- */
+/* ---- one node ---------------------------------------------------------------------------- */
 
 static void annotate(Run *r, const GraphNode *n)
 {
@@ -228,7 +228,7 @@ static Status turn(Run *r, int node)
     return sched_done(r->sched, node, r->err);
 }
 
-/* ---- the run ------------------------------------------------------------------------------------ */
+/* ---- the run ----------------------------------------------------------------------------- */
 
 static Status stuck(Run *r)
 {

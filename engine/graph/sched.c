@@ -106,7 +106,7 @@ bool sched_is_dependency(const Graph *g, const GraphNode *n, const GraphInput *i
     return s != NULL;
 }
 
-/* ---- the ready ones: a binary heap -------------------------------------------------------------- */
+/* ---- the ready ones: a binary heap ------------------------------------------------------- */
 
 static bool is_output(const Sched *s, int node)
 {
@@ -179,7 +179,7 @@ int sched_next(Sched *s)
     return -1;
 }
 
-/* ---- links -------------------------------------------------------------------------------------- */
+/* ---- links ------------------------------------------------------------------------------- */
 
 /* Links of one consumer come one after the other, so that a double one is the newest of its origin. */
 static Status add_edge(Sched *s, int from, int to, Error *err)

@@ -4,7 +4,7 @@
 #include "engine/graph/plan.h"
 #include "tests/unit/graph/toys.h"
 
-/* ---- classes of a chain: only stages and sockets count --------------------------------------------- */
+/* ---- classes of a chain: only stages and sockets count ----------------------------------- */
 
 /* clang-format off */
 #define ROW(n, t) { .name = n, .type = t }
@@ -170,7 +170,7 @@ static void lint_takes_a_chain_of_50000(void **state)
     str_fini(&s);
 }
 
-/* ---- plans ----------------------------------------------------------------------------------------- */
+/* ---- plans ------------------------------------------------------------------------------- */
 
 static Plan *plan_of(Graph *g, CheckReport *r)
 {

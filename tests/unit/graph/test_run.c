@@ -238,7 +238,7 @@ static void run_gives_id_classes_their_own_key(void **state)
     assert_int_equal(toy_collected(NULL), 3);
 }
 
-/* ---- traces of the reference --------------------------------------------------------------------- */
+/* ---- traces of the reference ------------------------------------------------------------- */
 
 static void join(const Json *list, char *out, size_t size)
 {
@@ -331,7 +331,7 @@ static void run_holds_recorded_traces(void **state)
     file_list_fini(&files);
 }
 
-/* ---- size and memory ----------------------------------------------------------------------------- */
+/* ---- size and memory --------------------------------------------------------------------- */
 
 static char *chain_text(int n)
 {

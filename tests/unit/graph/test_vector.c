@@ -8,7 +8,7 @@
 #include "engine/graph/comfy_errors.h"
 #include "tests/unit/graph/toys.h"
 
-/* ---- classes from the facts file ----------------------------------------------------------------- */
+/* ---- classes from the facts file --------------------------------------------------------- */
 
 typedef struct Facts {
     Arena *arena;
@@ -171,7 +171,7 @@ static void facts_close(Facts *f)
     json_free(f->doc);
 }
 
-/* ---- one case ------------------------------------------------------------------------------------ */
+/* ---- one case ---------------------------------------------------------------------------- */
 
 static unsigned base64_digit(char c)
 {

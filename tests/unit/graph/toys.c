@@ -315,7 +315,7 @@ static const NodeDef *const *const families[] = { family, NULL };
 const NodeTable toy_table = { .families = families };
 /* clang-format on */
 
-/* ---- helpers ------------------------------------------------------------------------------------ */
+/* ---- helpers ----------------------------------------------------------------------------- */
 
 void assert_ok(Status s, const Error *err)
 {
