@@ -25,9 +25,7 @@ typedef struct GemmTile {
     const char *b;
     float *c; /* [mr, nr], rows ldc floats apart */
     int64_t ldc;
-    bool add;          /* continue the sums in c */
-    const char *ahead; /* memory that is wanted soon, ahead_lines cache lines; NULL = none */
-    int64_t ahead_lines;
+    bool add; /* continue the sums in c */
 } GemmTile;
 
 typedef struct GemmKernel {

@@ -85,6 +85,7 @@ const GemmOps gemm_ops_avx2 = {
     .half = half,
     .maximum = ops_maximum,
     .exponentials = ops_exponentials,
+    .store = ops_store,
     GEMM_ROW_OPS,
 };
 

@@ -54,6 +54,7 @@ const GemmOps gemm_ops_generic = {
     .half = ops_half,
     .maximum = ops_maximum,
     .exponentials = ops_exponentials,
+    .store = ops_store,
     GEMM_ROW_OPS,
 };
 

@@ -228,7 +228,7 @@ static void ops_store_row(const GemmStore *s, int64_t r)
         memcpy((float *)s->y + r * s->y_row, v, (size_t)n * sizeof *v);
 }
 
-static void ops_store(const GemmStore *s)
+__attribute__((unused)) static void ops_store(const GemmStore *s)
 {
     for (int r = 0; r < s->rows; r++)
         ops_store_row(s, r);
@@ -306,6 +306,6 @@ static void ops_scale(float *dst, const float *src, float by, int64_t n)
 
 #define GEMM_ROW_OPS                                                                           \
     .widen = ops_widen, .narrow = ops_narrow, .round = ops_round, .norm = ops_norm,            \
-    .affine = ops_affine, .store = ops_store, .interleave = ops_interleave, .scale = ops_scale
+    .affine = ops_affine, .interleave = ops_interleave, .scale = ops_scale
 
 #endif

@@ -184,12 +184,95 @@ static float zmm_exponentials(float *p, uint16_t *p_bf16, const float *s, float 
              : zmm_exponentials_as(NULL, p_bf16, s, scale, max, n);
 }
 
+/* ---- epilogue ----------------------------------------------------------------------------------------- */
+
+/* v / (1 + e^-u) */
+GEMM_INLINE __m512 zmm_sigmoid_times(__m512 v, __m512 u)
+{
+    __m512 one = _mm512_set1_ps(1.0f);
+    return _mm512_div_ps(
+        v, _mm512_add_ps(one, zmm_exp(_mm512_sub_ps(_mm512_setzero_ps(), u), true)));
+}
+
+GEMM_INLINE __m512 zmm_act(__m512 v, KAct act)
+{
+    __m512 u;
+    switch (act) {
+    case K_ACT_NONE:
+        return v;
+    case K_ACT_SILU:
+        return zmm_sigmoid_times(v, v);
+    case K_ACT_GELU_TANH: /* v (1 + tanh(u)) / 2 = v sigmoid(2 u) */
+        u = _mm512_mul_ps(_mm512_mul_ps(v, v), _mm512_set1_ps(0.044715f));
+        u = _mm512_mul_ps(_mm512_fmadd_ps(u, v, v), _mm512_set1_ps(1.5957691216057308f));
+        return zmm_sigmoid_times(v, u);
+    case K_ACT_GELU_QUICK:
+        return zmm_sigmoid_times(v, _mm512_mul_ps(v, _mm512_set1_ps(1.702f)));
+    case K_ACT_RELU:
+        return _mm512_mask_mov_ps(_mm512_setzero_ps(),
+                                  _mm512_cmp_ps_mask(v, _mm512_setzero_ps(), _CMP_GT_OQ), v);
+    }
+    return v;
+}
+
+/* BF16 to nearest even; every NaN becomes 0x7fc0, as in the reference. */
+GEMM_INLINE __m256i zmm_round(__m512 v)
+{
+    __m512i u = _mm512_castps_si512(v);
+    __m512i odd = _mm512_and_si512(_mm512_srli_epi32(u, 16), _mm512_set1_epi32(1));
+    __mmask16 nan = _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
+    u = _mm512_srli_epi32(_mm512_add_epi32(_mm512_add_epi32(u, _mm512_set1_epi32(0x7fff)), odd),
+                          16);
+    return _mm512_cvtepi32_epi16(_mm512_mask_mov_epi32(u, nan, _mm512_set1_epi32(0x7fc0)));
+}
+
+GEMM_INLINE __m512 zmm_vector(const float *p, int at, __mmask16 in)
+{
+    return p ? _mm512_maskz_loadu_ps(in, p + at) : _mm512_setzero_ps();
+}
+
+GEMM_INLINE __m512 zmm_residual(const GemmStore *s, int64_t at, __mmask16 in)
+{
+    if (!s->residual_bf16) return _mm512_maskz_loadu_ps(in, (const float *)s->residual + at);
+    __m256i h = _mm256_maskz_loadu_epi16(in, (const uint16_t *)s->residual + at);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
+}
+
+/* Up to sixteen columns of a tile from column `at` on. */
+GEMM_INLINE void zmm_store_columns(const GemmStore *s, int at, __mmask16 in)
+{
+    __m512 bias = zmm_vector(s->bias, at, in), bias_value = zmm_vector(s->bias_value, at, in);
+    __m512 gate = zmm_vector(s->gate, at, in);
+
+    for (int r = 0; r < s->rows; r++) {
+        const float *c = s->c + r * s->ldc + at;
+        __m512 v = zmm_act(_mm512_add_ps(_mm512_maskz_loadu_ps(in, c), bias), s->act);
+        if (s->glu_offset) {
+            __m512 u = _mm512_maskz_loadu_ps(in, c + s->glu_offset);
+            v = _mm512_mul_ps(v, _mm512_add_ps(u, bias_value));
+        }
+        if (s->gate) v = _mm512_mul_ps(v, gate);
+        if (s->residual) v = _mm512_add_ps(v, zmm_residual(s, r * s->residual_row + at, in));
+        if (s->y_bf16)
+            _mm256_mask_storeu_epi16((uint16_t *)s->y + r * s->y_row + at, in, zmm_round(v));
+        else
+            _mm512_mask_storeu_ps((float *)s->y + r * s->y_row + at, in, v);
+    }
+}
+
+static void zmm_store(const GemmStore *s)
+{
+    for (int at = 0; at < s->cols; at += 16)
+        zmm_store_columns(
+            s, at, s->cols - at >= 16 ? 0xffff : (__mmask16)((1u << (s->cols - at)) - 1u));
+}
+
 #define ZMM_KERNEL_F32                                                                         \
     {                                                                                          \
         .mr = ZMM_MR, .nr = ZMM_NR, .elems = 1, .b_budget = 768 << 10, .tile = zmm_tile_f32    \
     }
 #define ZMM_ROW_OPS                                                                            \
     .transpose = zmm_transpose, .half = zmm_half, .maximum = zmm_maximum,                      \
-    .exponentials = zmm_exponentials, GEMM_ROW_OPS
+    .exponentials = zmm_exponentials, .store = zmm_store, GEMM_ROW_OPS
 
 #endif

@@ -84,9 +84,13 @@ static void plan_sizes(Plan *p, const KLinear *d)
     p->thread_bytes = p->b_bytes + p->c_bytes + p->temp_bytes + p->row_bytes;
 }
 
+/* Rows of x that the tile could read where they lie are packed all the same when many columns of y share
+ * the cost: packed rows are read about 8 % faster. */
 static bool reads_in_place(const GemmOps *ops, const KLinear *d)
 {
-    return ops->bf16.begin && d->x.dtype == K_BF16 && d->w.k % (2 * GEMM_GROUPS) == 0;
+    enum { MANY_COLUMNS = 6144 };
+    return ops->bf16.begin && d->x.dtype == K_BF16 && d->w.k % (2 * GEMM_GROUPS) == 0 &&
+           d->w.n < MANY_COLUMNS;
 }
 
 static Plan make_plan(const GemmOps *ops, const KContext *ctx, const KLinear *d, bool bf16)
@@ -255,22 +259,6 @@ static void store_tile(const Work *w, const GemmTile *t, int64_t row, int64_t co
     w->ops->store(&s);
 }
 
-/* Names the memory that tile i of the panel at `row` should draw nearer: its share of the next panel of
- * x, when that lies in one piece. */
-static void look_ahead(const Work *w, const Task *t, int64_t row, int64_t i, GemmTile *tile)
-{
-    const Plan *p = w->p;
-    GemmTile next;
-    int64_t lines = p->k->mr * tile->chunks;
-
-    tile->ahead = NULL;
-    if (row + p->k->mr >= t->row1) return;
-    aim_at_panel(w, t->slab0, row + p->k->mr, 0, &next);
-    if (p->k_blocks > 1 || (p->direct && w->d->x.stride[0] != w->d->w.k)) return;
-    tile->ahead = next.a + lines * i / t->panels * GEMM_CHUNK_BYTES;
-    tile->ahead_lines = lines * (i + 1) / t->panels - lines * i / t->panels;
-}
-
 /* All tiles of one panel of x against the task's packed weights of K block `block`. */
 static void run_panel(const Work *w, const Task *t, int64_t block, int64_t row)
 {
@@ -286,7 +274,6 @@ static void run_panel(const Work *w, const Task *t, int64_t block, int64_t row)
     for (int64_t i = 0; i < t->panels; i++) {
         tile.b = w->b + i * tile.chunks * nr * GEMM_CHUNK_BYTES;
         tile.c = partial ? w->c + (row - t->row0) * tile.ldc + i * nr : w->c;
-        look_ahead(w, t, row, i, &tile);
         p->k->tile(&tile);
         if (block == p->k_blocks - 1)
             store_tile(w, &tile, row, (t->panel0 + i) * p->panel_cols);
