@@ -18,7 +18,8 @@ enum { FILE_MAX = 1 << 30 };
 static Status make_cache(Session *s, const char *policy, Error *err)
 {
     char *end = NULL;
-    if (!policy || strcmp(policy, "classic") == 0) return cache_new(CACHE_CLASSIC, 0, &s->cache, err);
+    if (!policy || strcmp(policy, "classic") == 0)
+        return cache_new(CACHE_CLASSIC, 0, &s->cache, err);
     if (strcmp(policy, "none") == 0) return OK;
     long long limit = strncmp(policy, "lru:", 4) == 0 ? strtoll(policy + 4, &end, 10) : 0;
     if (limit < 1 || *end) {
@@ -49,17 +50,22 @@ void session_fini(Session *s)
 int session_exit_code(Status s)
 {
     switch (s) {
-    case OK: return 0;
-    case E_USAGE: return 2;
+    case OK:
+        return 0;
+    case E_USAGE:
+        return 2;
     case E_WORKFLOW:
     case E_FORMAT:
     case E_TYPE:
     case E_RANGE:
     case E_MISSING:
     case E_UNSUPPORTED:
-    case E_SHAPE: return 1;
-    case E_CANCELLED: return 130;
-    default: return 3;
+    case E_SHAPE:
+        return 1;
+    case E_CANCELLED:
+        return 130;
+    default:
+        return 3;
     }
 }
 
@@ -117,11 +123,13 @@ Status workflow_open(Session *s, const char *path, Workflow *out, Error *err)
     return status;
 }
 
-Status workflow_from_text(Session *s, const char *text, size_t length, Workflow *out, Error *err)
+Status workflow_from_text(Session *s, const char *text, size_t length, Workflow *out,
+                          Error *err)
 {
     Workflow w = { .session = s, .text = mem_strndup(text, length), .length = length };
     w.path = mem_strdup("workflow");
-    Status status = w.text && w.path ? parse_text(&w, err) : error_set(err, E_NOMEM, "no memory for a workflow");
+    Status status = w.text && w.path ? parse_text(&w, err)
+                                     : error_set(err, E_NOMEM, "no memory for a workflow");
     if (status == OK)
         *out = w;
     else
@@ -144,12 +152,14 @@ static Status read_literal(Graph *g, const char *value, Literal *out, Error *err
 {
     JsonDoc *doc = NULL;
     size_t n = strlen(value);
-    bool scalar = json_parse(value, n, &doc, NULL) == OK && json_kind(json_root(doc)) < JSON_ARRAY;
+    bool scalar =
+        json_parse(value, n, &doc, NULL) == OK && json_kind(json_root(doc)) < JSON_ARRAY;
     Status status = scalar ? literal_from_json(g->arena, json_root(doc), out, err)
                            : literal_text(g->arena, value, n, out, err);
     /* Text of a scalar may be borrowed from the document. */
     if (status == OK && scalar && out->kind == LIT_TEXT)
-        status = literal_text(g->arena, json_string(json_root(doc)), json_string_length(json_root(doc)), out, err);
+        status = literal_text(g->arena, json_string(json_root(doc)),
+                              json_string_length(json_root(doc)), out, err);
     json_free(doc);
     return status;
 }
@@ -161,7 +171,8 @@ static Status no_such_node(const Graph *g, const char *node, Error *err)
     return E_MISSING;
 }
 
-Status workflow_set(Workflow *w, const char *node, const char *input, const char *value, Error *err)
+Status workflow_set(Workflow *w, const char *node, const char *input, const char *value,
+                    Error *err)
 {
     Literal literal;
     int index = graph_find(w->graph, node);
@@ -180,7 +191,8 @@ Status workflow_set(Workflow *w, const char *node, const char *input, const char
 Status workflow_set_expression(Workflow *w, const char *expression, Error *err)
 {
     const char *equals = strchr(expression, '='), *dot = equals;
-    while (dot && dot > expression && *dot != '.') dot--;
+    while (dot && dot > expression && *dot != '.')
+        dot--;
     if (!equals || dot == expression) {
         error_set(err, E_USAGE, "--set %s: no ID.INPUT=VALUE", expression);
         error_fix(err, "write for example --set 3.seed=42");
@@ -199,13 +211,16 @@ Status workflow_set_expression(Workflow *w, const char *expression, Error *err)
 
 Status workflow_check(Workflow *w, bool files, CheckReport **out, Error *err)
 {
-    CheckOptions options = { .table = &w->session->table, .host = w->session->host, .files = files };
+    CheckOptions options = { .table = &w->session->table,
+                             .host = w->session->host,
+                             .files = files };
     Status status = check_graph(w->graph, &options, out, err);
     if (status != OK) error_at_file(err, w->path, -1);
     return status;
 }
 
-void workflow_finding(const Workflow *w, const CheckReport *report, const Finding *f, Error *out)
+void workflow_finding(const Workflow *w, const CheckReport *report, const Finding *f,
+                      Error *out)
 {
     finding_error(report, f, out);
     error_at_file(out, w->path, f->offset);
@@ -223,7 +238,8 @@ static void after_node(void *user, const GraphNode *node)
 {
     DryRun *dry = user;
     HostUse use = host_use(dry->host);
-    plan_attach(dry->plan, (int)(node - dry->plan->graph->nodes), use.arena_peak, use.weights_peak);
+    plan_attach(dry->plan, (int)(node - dry->plan->graph->nodes), use.arena_peak,
+                use.weights_peak);
 }
 
 static Status dry_run(Workflow *w, const CheckReport *report, Plan *plan, Error *err)
@@ -264,13 +280,17 @@ static Status check_limits(Workflow *w, const CheckReport *report, Error *err)
     Plan *plan = NULL;
     if (limit == 0) return OK;
     TRY(workflow_plan(w, report, &plan, err));
-    int64_t weights = at_least_zero(plan_weights_peak(plan)), arena = at_least_zero(plan_arena_peak(plan));
+    int64_t weights = at_least_zero(plan_weights_peak(plan)),
+            arena = at_least_zero(plan_arena_peak(plan));
     plan_free(plan);
     if (weights + arena <= limit) return OK;
-    error_set(err, E_LIMIT, "the run needs %lld MiB (%lld MiB of weights, %lld MiB of work memory), the limit is %lld MiB",
-              (long long)((weights + arena) >> 20), (long long)(weights >> 20), (long long)(arena >> 20),
-              (long long)(limit >> 20));
-    error_fix(err, "use a smaller picture or VAEDecodeTiled, a quantised model file, or a larger --ram-limit");
+    error_set(err, E_LIMIT,
+              "the run needs %lld MiB (%lld MiB of weights, %lld MiB of work memory), the "
+              "limit is %lld MiB",
+              (long long)((weights + arena) >> 20), (long long)(weights >> 20),
+              (long long)(arena >> 20), (long long)(limit >> 20));
+    error_fix(err, "use a smaller picture or VAEDecodeTiled, a quantised model file, or a "
+                   "larger --ram-limit");
     return E_LIMIT;
 }
 

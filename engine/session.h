@@ -9,9 +9,9 @@
 #include "engine/residency/host.h"
 
 typedef struct Session {
-    Host *host;       /* owned */
-    Cache *cache;     /* owned; NULL = nothing is kept */
-    NodeTable table;  /* families, and the classes of scripts */
+    Host *host;      /* owned */
+    Cache *cache;    /* owned; NULL = nothing is kept */
+    NodeTable table; /* families, and the classes of scripts */
 } Session;
 
 typedef struct SessionOptions {
@@ -33,17 +33,20 @@ typedef struct Workflow {
 
 /* Reads API documents, bodies of POST /prompt, and pictures that carry one of them. */
 Status workflow_open(Session *s, const char *path, Workflow *out, Error *err);
-Status workflow_from_text(Session *s, const char *text, size_t length, Workflow *out, Error *err);
+Status workflow_from_text(Session *s, const char *text, size_t length, Workflow *out,
+                          Error *err);
 void workflow_fini(Workflow *w);
 
 /* "ID.INPUT=VALUE"; the last dot before '=' divides id and input. */
 Status workflow_set_expression(Workflow *w, const char *expression, Error *err);
-Status workflow_set(Workflow *w, const char *node, const char *input, const char *value, Error *err);
+Status workflow_set(Workflow *w, const char *node, const char *input, const char *value,
+                    Error *err);
 
 /* files: model and input files must exist. */
 Status workflow_check(Workflow *w, bool files, CheckReport **out, Error *err);
 /* A finding as a diagnostic with file, line and column. */
-void workflow_finding(const Workflow *w, const CheckReport *report, const Finding *f, Error *out);
+void workflow_finding(const Workflow *w, const CheckReport *report, const Finding *f,
+                      Error *out);
 
 /* Runs what the report found valid. Under limits it first goes through the graph without weights, and
  * refuses (E_LIMIT) what would need more. */

@@ -54,7 +54,8 @@ static void fill_options(const WeftOptions *o, SessionOptions *out)
         .output = or_default(o->output, "output"),
         .temp = or_default(o->temp, "temp"),
         .cache_dir = o->cache_dir,
-        .precision = strcmp(or_default(o->precision, "fast"), "exact") == 0 ? PRECISION_EXACT : PRECISION_FAST,
+        .precision = strcmp(or_default(o->precision, "fast"), "exact") == 0 ? PRECISION_EXACT
+                                                                            : PRECISION_FAST,
         .residency = strcmp(residency, "sequential") == 0 ? RESIDENCY_SEQUENTIAL
                      : strcmp(residency, "hybrid") == 0   ? RESIDENCY_HYBRID
                                                           : RESIDENCY_AUTO,
@@ -70,9 +71,16 @@ static void fill_options(const WeftOptions *o, SessionOptions *out)
 static void forward(void *user, const Event *e)
 {
     const Weft *w = user;
-    WeftEvent event = { .name = event_name(e->kind), .node = e->node, .class_type = e->class_type, .text = e->text,
-                        .path = e->path, .step = e->step, .steps = e->steps, .seconds = e->seconds };
-    for (int i = 0; i < w->listener_count; i++) w->listeners[i].fn(w->listeners[i].user, &event);
+    WeftEvent event = { .name = event_name(e->kind),
+                        .node = e->node,
+                        .class_type = e->class_type,
+                        .text = e->text,
+                        .path = e->path,
+                        .step = e->step,
+                        .steps = e->steps,
+                        .seconds = e->seconds };
+    for (int i = 0; i < w->listener_count; i++)
+        w->listeners[i].fn(w->listeners[i].user, &event);
 }
 
 int weft_open(const WeftOptions *options, Weft **out)
@@ -158,15 +166,21 @@ int weft_set(WeftWorkflow *workflow, const char *node, const char *input, const 
     return report(workflow->weft, status, &err);
 }
 
-static void tell(const WeftWorkflow *workflow, const CheckReport *checked, const Finding *f, WeftFindingFn fn,
-                 void *user)
+static void tell(const WeftWorkflow *workflow, const CheckReport *checked, const Finding *f,
+                 WeftFindingFn fn, void *user)
 {
     static const char *const severities[] = { "error", "warning", "note" };
     Error e = { 0 };
     workflow_finding(&workflow->workflow, checked, f, &e);
-    WeftFinding finding = { .severity = severities[e.severity], .rule = e.rule, .node = e.node,
-                            .class_type = e.class_type, .input = e.input, .message = e.message, .fix = e.fix,
-                            .line = e.line, .column = e.column };
+    WeftFinding finding = { .severity = severities[e.severity],
+                            .rule = e.rule,
+                            .node = e.node,
+                            .class_type = e.class_type,
+                            .input = e.input,
+                            .message = e.message,
+                            .fix = e.fix,
+                            .line = e.line,
+                            .column = e.column };
     fn(user, &finding);
 }
 
@@ -176,7 +190,8 @@ int weft_check(WeftWorkflow *workflow, WeftFindingFn fn, void *user)
     CheckReport *checked = NULL;
     Status status = workflow_check(&workflow->workflow, true, &checked, &err);
     if (status != OK) return report(workflow->weft, status, &err);
-    for (int i = 0; fn && i < checked->count; i++) tell(workflow, checked, &checked->items[i], fn, user);
+    for (int i = 0; fn && i < checked->count; i++)
+        tell(workflow, checked, &checked->items[i], fn, user);
     int result = checked->errors > 0 ? WEFT_WORKFLOW : WEFT_OK;
     check_free(checked);
     return result;

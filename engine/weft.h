@@ -30,15 +30,15 @@ extern "C" {
 
 enum {
     WEFT_OK = 0,
-    WEFT_WORKFLOW = 1,     /* the workflow, or a file that it names, is wrong */
-    WEFT_USAGE = 2,        /* wrong options, or an unreadable file */
-    WEFT_FAILED = 3,       /* failed while running: disk full, out of memory, device error */
+    WEFT_WORKFLOW = 1, /* the workflow, or a file that it names, is wrong */
+    WEFT_USAGE = 2,    /* wrong options, or an unreadable file */
+    WEFT_FAILED = 3,   /* failed while running: disk full, out of memory, device error */
     WEFT_INTERRUPTED = 130
 };
 
 /* Zero is the default of every field. Strings are read while the Weft is open. */
 typedef struct WeftOptions {
-    const char *const *models; /* NULL-ended; default { "models", NULL } */
+    const char *const *models;         /* NULL-ended; default { "models", NULL } */
     const char *input, *output, *temp; /* folders; default "input", "output", "temp" */
     const char *cache_dir;
     const char *precision; /* "fast" (default) or "exact" */
@@ -65,8 +65,8 @@ typedef struct WeftEvent {
 
 /* One thing that a check found. */
 typedef struct WeftFinding {
-    const char *severity; /* "error", "warning", "note" */
-    const char *rule;     /* "E205" */
+    const char *severity;                  /* "error", "warning", "note" */
+    const char *rule;                      /* "E205" */
     const char *node, *class_type, *input; /* "" when it concerns the whole file */
     const char *message, *fix;
     int line, column; /* 0 when unknown */
@@ -77,7 +77,8 @@ typedef void (*WeftFindingFn)(void *user, const WeftFinding *finding);
 
 WEFT_API int weft_open(const WeftOptions *options, Weft **out);
 WEFT_API void weft_close(Weft *weft); /* NULL is allowed */
-WEFT_API const char *weft_message(const Weft *weft); /* the last error, one line; "" when none */
+WEFT_API const char *
+weft_message(const Weft *weft); /* the last error, one line; "" when none */
 WEFT_API const char *weft_version(void);
 
 /* Called for every event of later runs. */
@@ -91,7 +92,8 @@ WEFT_API int weft_load_text(Weft *weft, const char *text, size_t length, WeftWor
 WEFT_API void weft_unload(WeftWorkflow *workflow);
 
 /* Replaces a literal input. value is JSON, or plain text when it is no JSON. */
-WEFT_API int weft_set(WeftWorkflow *workflow, const char *node, const char *input, const char *value);
+WEFT_API int weft_set(WeftWorkflow *workflow, const char *node, const char *input,
+                      const char *value);
 /* Reports everything that is wrong; WEFT_WORKFLOW when something is an error. fn may be NULL. */
 WEFT_API int weft_check(WeftWorkflow *workflow, WeftFindingFn fn, void *user);
 /* Checks, then runs. */

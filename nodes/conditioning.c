@@ -7,6 +7,7 @@
 #include "engine/imaging/resize.h"
 #include "engine/sampling/cond.h"
 #include "engine/sampling/latent.h"
+#include "engine/text/encoder.h"
 #include "engine/vae/vae.h"
 #include "nodes/rows.h"
 
@@ -20,11 +21,84 @@ typedef struct CondOut {
     Cond *conditioning;
 } CondOut;
 
+/* clang-format off */
 static const Socket cond_in[] = {
     { ROW(CondIn, conditioning, SOCK_COND), .doc = "Embedded prompt; it is copied, not changed." },
     END_ROWS
 };
 static const Socket cond_out[] = { OUT(CondOut, conditioning, "CONDITIONING", SOCK_COND), END_ROWS };
+/* clang-format on */
+
+/* ---- CLIPTextEncode, CLIPTextEncodeFlux -------------------------------------------------------------- */
+
+typedef struct EncodeIn {
+    const char *text;
+    const TextEncoder *clip;
+} EncodeIn;
+
+/* clang-format off */
+static const Socket encode_in[] = {
+    { ROW(EncodeIn, text, SOCK_STRING), .flags = SOCK_F_MULTILINE | SOCK_F_DYNAMIC_PROMPTS, .doc = "Prompt." },
+    { ROW(EncodeIn, clip, SOCK_CLIP), .doc = "Text encoder." },
+    END_ROWS
+};
+/* clang-format on */
+
+static Status encode_run(NodeCall *call)
+{
+    const EncodeIn *in = call->in;
+    CondOut *out = call->out;
+    return text_encode(in->clip, call->host, in->text, &out->conditioning, call->err);
+}
+
+static const NodeDef text_encode_node = {
+    .class_type = "CLIPTextEncode",
+    .display = "CLIP Text Encode (Prompt)",
+    .category = "conditioning",
+    .doc = "Embeds a prompt.",
+    .inputs = encode_in,
+    .outputs = cond_out,
+    .in_size = sizeof(EncodeIn),
+    .out_size = sizeof(CondOut),
+    .run = encode_run,
+};
+
+typedef struct EncodeFluxIn {
+    const TextEncoder *clip;
+    const char *clip_l, *t5xxl;
+    double guidance;
+} EncodeFluxIn;
+
+/* clang-format off */
+static const Socket encode_flux_in[] = {
+    { ROW(EncodeFluxIn, clip, SOCK_CLIP), .doc = "Text encoders of FLUX.1." },
+    { ROW(EncodeFluxIn, clip_l, SOCK_STRING), .flags = SOCK_F_MULTILINE | SOCK_F_DYNAMIC_PROMPTS, .doc = "Prompt for CLIP-L." },
+    { ROW(EncodeFluxIn, t5xxl, SOCK_STRING), .flags = SOCK_F_MULTILINE | SOCK_F_DYNAMIC_PROMPTS, .doc = "Prompt for T5." },
+    { ROW(EncodeFluxIn, guidance, SOCK_FLOAT), .def = 3.5, .max = 100, .step = 0.1, .doc = "Distilled guidance, no unit." },
+    END_ROWS
+};
+/* clang-format on */
+
+static Status encode_flux_run(NodeCall *call)
+{
+    const EncodeFluxIn *in = call->in;
+    CondOut *out = call->out;
+    TRY(text_encode_flux(in->clip, call->host, in->clip_l, in->t5xxl, &out->conditioning,
+                         call->err));
+    cond_set_guidance(out->conditioning, in->guidance);
+    return OK;
+}
+
+static const NodeDef text_encode_flux_node = {
+    .class_type = "CLIPTextEncodeFlux",
+    .category = "advanced/conditioning/flux",
+    .doc = "Embeds separate prompts for the two encoders of FLUX.1.",
+    .inputs = encode_flux_in,
+    .outputs = cond_out,
+    .in_size = sizeof(EncodeFluxIn),
+    .out_size = sizeof(CondOut),
+    .run = encode_flux_run,
+};
 
 /* ---- ConditioningZeroOut ----------------------------------------------------------------------- */
 
@@ -121,7 +195,8 @@ static Status reference_run(NodeCall *call)
     const ReferenceIn *in = call->in;
     CondOut *out = call->out;
     TRY(cond_copy(in->conditioning, &out->conditioning, call->err));
-    return in->latent ? cond_append_reference(out->conditioning, in->latent->samples, call->err) : OK;
+    return in->latent ? cond_append_reference(out->conditioning, in->latent->samples, call->err)
+                      : OK;
 }
 
 static const NodeDef reference_latent = {
@@ -140,7 +215,8 @@ typedef struct MethodIn {
     const char *reference_latents_method;
 } MethodIn;
 
-static const char *const methods[] = { "offset", "index", "uxo/uno", "index_timestep_zero", NULL };
+static const char *const methods[] = { "offset", "index", "uxo/uno", "index_timestep_zero",
+                                       NULL };
 
 /* clang-format off */
 static const Socket method_in[] = {
@@ -157,7 +233,8 @@ static Status method_run(NodeCall *call)
     CondOut *out = call->out;
     const char *name = in->reference_latents_method;
     TRY(cond_copy(in->conditioning, &out->conditioning, call->err));
-    cond_set_method(out->conditioning, ref_method_from_name(strncmp(name, "uxo", 3) == 0 ? "uxo" : name));
+    cond_set_method(out->conditioning,
+                    ref_method_from_name(strncmp(name, "uxo", 3) == 0 ? "uxo" : name));
     return OK;
 }
 
@@ -195,8 +272,8 @@ static Status average_run(NodeCall *call)
 {
     const AverageIn *in = call->in;
     CondOut *out = call->out;
-    return cond_average(in->conditioning_to, in->conditioning_from, in->conditioning_to_strength,
-                        &out->conditioning, call->err);
+    return cond_average(in->conditioning_to, in->conditioning_from,
+                        in->conditioning_to_strength, &out->conditioning, call->err);
 }
 
 static const NodeDef average = {
@@ -257,7 +334,8 @@ static Status concat_run(NodeCall *call)
 {
     const ConcatIn *in = call->in;
     CondOut *out = call->out;
-    return cond_concat(in->conditioning_to, in->conditioning_from, &out->conditioning, call->err);
+    return cond_concat(in->conditioning_to, in->conditioning_from, &out->conditioning,
+                       call->err);
 }
 
 static const NodeDef concat = {
@@ -296,8 +374,11 @@ static Status area_run(NodeCall *call)
 {
     const AreaIn *in = call->in;
     CondOut *out = call->out;
-    CondArea area = { .kind = AREA_CELLS, .h = (double)(in->height / 8), .w = (double)(in->width / 8),
-                      .y = (double)(in->y / 8), .x = (double)(in->x / 8) };
+    CondArea area = { .kind = AREA_CELLS,
+                      .h = (double)(in->height / 8),
+                      .w = (double)(in->width / 8),
+                      .y = (double)(in->y / 8),
+                      .x = (double)(in->x / 8) };
     TRY(cond_copy(in->conditioning, &out->conditioning, call->err));
     cond_set_area(out->conditioning, &area, in->strength);
     return OK;
@@ -340,7 +421,8 @@ static Status set_mask_run(NodeCall *call)
     const SetMaskIn *in = call->in;
     CondOut *out = call->out;
     TRY(cond_copy(in->conditioning, &out->conditioning, call->err));
-    cond_set_mask(out->conditioning, in->mask, in->strength, strcmp(in->set_cond_area, "default") != 0);
+    cond_set_mask(out->conditioning, in->mask, in->strength,
+                  strcmp(in->set_cond_area, "default") != 0);
     return OK;
 }
 
@@ -423,11 +505,13 @@ static const Socket inpaint_out[] = {
 /* clang-format on */
 
 /* The greyed picture's latent, and the mask at the size of the cropped picture. */
-static Status encode_masked(const InpaintIn *in, Tensor **concat_latent, Tensor **mask, Error *err)
+static Status encode_masked(const InpaintIn *in, Tensor **concat_latent, Tensor **mask,
+                            Error *err)
 {
     Status status = OK;
     Tensor *fitted = NULL, *pixels = NULL, *grey = NULL, *cropped = NULL;
-    TRY_DONE(resize_mask(in->mask, in->pixels->shape[2], in->pixels->shape[1], RESIZE_BILINEAR, false, &fitted, err));
+    TRY_DONE(resize_mask(in->mask, in->pixels->shape[2], in->pixels->shape[1], RESIZE_BILINEAR,
+                         false, &fitted, err));
     TRY_DONE(image_crop_to_multiple(in->pixels, 8, &pixels, err));
     TRY_DONE(mask_crop_to_multiple(fitted, 8, &cropped, err));
     TRY_DONE(mask_neutralise(pixels, cropped, &grey, err));
@@ -441,7 +525,8 @@ done:
     return status;
 }
 
-static Status annotate(const Cond *from, const Tensor *latent, const Tensor *mask, Cond **out, Error *err)
+static Status annotate(const Cond *from, const Tensor *latent, const Tensor *mask, Cond **out,
+                       Error *err)
 {
     TRY(cond_copy(from, out, err));
     cond_set_concat(*out, latent, mask);
@@ -470,7 +555,8 @@ done:
 static const NodeDef inpaint_model = {
     .class_type = "InpaintModelConditioning",
     .category = "conditioning/inpaint",
-    .doc = "Prepares prompts and latent for inpainting; models with extra input channels get picture and mask.",
+    .doc = "Prepares prompts and latent for inpainting; models with extra input channels get "
+           "picture and mask.",
     .inputs = inpaint_in,
     .outputs = inpaint_out,
     .in_size = sizeof(InpaintIn),
@@ -479,7 +565,19 @@ static const NodeDef inpaint_model = {
 };
 
 const NodeDef *const conditioning_nodes[] = {
-    &zero_out, &flux_guidance, &flux_disable_guidance, &reference_latent, &reference_method, &average,
-    &combine,  &concat,        &set_area,              &set_mask,         &set_range,        &inpaint_model,
+    &text_encode_node,
+    &text_encode_flux_node,
+    &zero_out,
+    &flux_guidance,
+    &flux_disable_guidance,
+    &reference_latent,
+    &reference_method,
+    &average,
+    &combine,
+    &concat,
+    &set_area,
+    &set_mask,
+    &set_range,
+    &inpaint_model,
     NULL,
 };

@@ -155,7 +155,9 @@ static Status save_to(NodeCall *call, const SaveIn *in, const PictureTarget *tar
 static Status save_run(NodeCall *call)
 {
     const SaveIn *in = call->in;
-    return save_to(call, in, &(PictureTarget){ host_options(call->host)->output, in->filename_prefix, "output" });
+    return save_to(
+        call, in,
+        &(PictureTarget){ host_options(call->host)->output, in->filename_prefix, "output" });
 }
 
 static const NodeDef save_image = {
@@ -183,9 +185,11 @@ static const Socket preview_in[] = {
 static void preview_prefix(const char *id, char out[32])
 {
     uint32_t hash = 2166136261u;
-    for (const char *p = id; p && *p; p++) hash = (hash ^ (uint8_t)*p) * 16777619u;
+    for (const char *p = id; p && *p; p++)
+        hash = (hash ^ (uint8_t)*p) * 16777619u;
     int n = snprintf(out, 32, "ComfyUI_temp_");
-    for (int i = 0; i < 5; i++, hash /= 26) out[n + i] = (char)('a' + hash % 26);
+    for (int i = 0; i < 5; i++, hash /= 26)
+        out[n + i] = (char)('a' + hash % 26);
     out[n + 5] = 0;
 }
 
@@ -193,7 +197,8 @@ static Status preview_run(NodeCall *call)
 {
     char prefix[32];
     preview_prefix(call->id, prefix);
-    return save_to(call, call->in, &(PictureTarget){ host_options(call->host)->temp, prefix, "temp" });
+    return save_to(call, call->in,
+                   &(PictureTarget){ host_options(call->host)->temp, prefix, "temp" });
 }
 
 static const NodeDef preview_image = {
@@ -210,7 +215,8 @@ static const NodeDef preview_image = {
 
 /* ---- scaling -------------------------------------------------------------------------------------------- */
 
-static const char *const methods[] = { "nearest-exact", "bilinear", "area", "bicubic", "lanczos", NULL };
+static const char *const methods[] = { "nearest-exact", "bilinear", "area",
+                                       "bicubic",       "lanczos",  NULL };
 static const char *const crops[] = { "disabled", "center", NULL };
 
 static Size2 image_size(const Tensor *image)
@@ -218,7 +224,8 @@ static Size2 image_size(const Tensor *image)
     return (Size2){ image->shape[2], image->shape[1] };
 }
 
-static Status resize(const Tensor *image, Size2 size, const char *method, bool center, Tensor **out, Error *err)
+static Status resize(const Tensor *image, Size2 size, const char *method, bool center,
+                     Tensor **out, Error *err)
 {
     ResizeMethod m = RESIZE_NEAREST_EXACT;
     resize_method_from_name(method, &m);
@@ -251,8 +258,8 @@ static Status scale_run(NodeCall *call)
         out->image = tensor_ref(in->image);
         return OK;
     }
-    return resize(in->image, size_scale(image_size(in->image), in->width, in->height), in->upscale_method,
-                  strcmp(in->crop, "center") == 0, &out->image, call->err);
+    return resize(in->image, size_scale(image_size(in->image), in->width, in->height),
+                  in->upscale_method, strcmp(in->crop, "center") == 0, &out->image, call->err);
 }
 
 static const NodeDef image_scale = {
@@ -286,8 +293,8 @@ static Status scale_by_run(NodeCall *call)
 {
     const ScaleByIn *in = call->in;
     ImageOut *out = call->out;
-    return resize(in->image, size_scale_by(image_size(in->image), in->scale_by), in->upscale_method, false,
-                  &out->image, call->err);
+    return resize(in->image, size_scale_by(image_size(in->image), in->scale_by),
+                  in->upscale_method, false, &out->image, call->err);
 }
 
 static const NodeDef image_scale_by = {
@@ -323,8 +330,10 @@ static Status total_run(NodeCall *call)
 {
     const TotalIn *in = call->in;
     ImageOut *out = call->out;
-    return resize(in->image, size_total_pixels(image_size(in->image), in->megapixels, in->resolution_steps),
-                  in->upscale_method, false, &out->image, call->err);
+    return resize(
+        in->image,
+        size_total_pixels(image_size(in->image), in->megapixels, in->resolution_steps),
+        in->upscale_method, false, &out->image, call->err);
 }
 
 static const NodeDef image_scale_total = {
@@ -413,7 +422,8 @@ static Status empty_run(NodeCall *call)
 {
     const EmptyIn *in = call->in;
     ImageOut *out = call->out;
-    return image_solid(in->width, in->height, in->batch_size, in->color, &out->image, call->err);
+    return image_solid(in->width, in->height, in->batch_size, in->color, &out->image,
+                       call->err);
 }
 
 static const NodeDef empty_image = {
@@ -481,8 +491,8 @@ static Status pad_run(NodeCall *call)
 {
     const PadIn *in = call->in;
     LoadOut *out = call->out;
-    return image_pad(in->image, in->left, in->top, in->right, in->bottom, in->feathering, &out->image, &out->mask,
-                     call->err);
+    return image_pad(in->image, in->left, in->top, in->right, in->bottom, in->feathering,
+                     &out->image, &out->mask, call->err);
 }
 
 static const NodeDef image_pad_node = {
@@ -498,6 +508,17 @@ static const NodeDef image_pad_node = {
 };
 
 const NodeDef *const image_nodes[] = {
-    &load_image,     &load_image_mask,   &save_image, &preview_image, &image_scale, &image_scale_by, &image_scale_total,
-    &get_image_size, &image_invert_node, &empty_image, &image_batch_node, &image_pad_node, NULL,
+    &load_image,
+    &load_image_mask,
+    &save_image,
+    &preview_image,
+    &image_scale,
+    &image_scale_by,
+    &image_scale_total,
+    &get_image_size,
+    &image_invert_node,
+    &empty_image,
+    &image_batch_node,
+    &image_pad_node,
+    NULL,
 };

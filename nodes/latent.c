@@ -43,7 +43,8 @@ static Status empty_run(NodeCall *call)
 {
     const EmptyIn *in = call->in;
     LatentOut *out = call->out;
-    return latent_new_empty(in->batch_size, 4, in->height, in->width, 8, &out->latent, call->err);
+    return latent_new_empty(in->batch_size, 4, in->height, in->width, 8, &out->latent,
+                            call->err);
 }
 
 static const NodeDef empty_latent = {
@@ -62,7 +63,8 @@ static Status empty_sd3_run(NodeCall *call)
 {
     const EmptyIn *in = call->in;
     LatentOut *out = call->out;
-    return latent_new_empty(in->batch_size, 16, in->height, in->width, 8, &out->latent, call->err);
+    return latent_new_empty(in->batch_size, 16, in->height, in->width, 8, &out->latent,
+                            call->err);
 }
 
 static const NodeDef empty_sd3_latent = {
@@ -80,7 +82,8 @@ static Status empty_flux2_run(NodeCall *call)
 {
     const EmptyIn *in = call->in;
     LatentOut *out = call->out;
-    return latent_new_empty(in->batch_size, 128, in->height, in->width, 16, &out->latent, call->err);
+    return latent_new_empty(in->batch_size, 128, in->height, in->width, 16, &out->latent,
+                            call->err);
 }
 
 static const NodeDef empty_flux2_latent = {
@@ -135,8 +138,8 @@ static const NodeDef set_noise_mask = {
 
 /* Items of the noise mask that belong to batch items [first, first+count) of `batch`, repeated when the
  * mask has fewer items than the batch. NULL mask or one item: shared as it is. */
-static Status mask_items(const Tensor *mask, int64_t batch, int64_t first, int64_t count, Tensor **out,
-                         Error *err)
+static Status mask_items(const Tensor *mask, int64_t batch, int64_t first, int64_t count,
+                         Tensor **out, Error *err)
 {
     if (!mask || mask->shape[0] == 1) {
         *out = tensor_ref(mask);
@@ -146,8 +149,10 @@ static Status mask_items(const Tensor *mask, int64_t batch, int64_t first, int64
     const Tensor *parts[BATCH_MAX];
     Tensor *all = NULL;
     int n = (int)((batch + mask->shape[0] - 1) / mask->shape[0]);
-    if (n > BATCH_MAX) return error_set(err, E_RANGE, "a batch of %lld is too large", (long long)batch);
-    for (int i = 0; i < n; i++) parts[i] = mask;
+    if (n > BATCH_MAX)
+        return error_set(err, E_RANGE, "a batch of %lld is too large", (long long)batch);
+    for (int i = 0; i < n; i++)
+        parts[i] = mask;
     TRY(tensor_concat(parts, n, 0, &all, err));
     Status status = tensor_slice(all, first, count, out, err);
     tensor_unref(all);
@@ -155,8 +160,8 @@ static Status mask_items(const Tensor *mask, int64_t batch, int64_t first, int64
 }
 
 /* A new latent with `samples` (reference taken over), a mask and a batch index. */
-static Status assemble(Tensor *samples, Tensor *mask, const int64_t *index, int64_t count, Latent **out,
-                       Error *err)
+static Status assemble(Tensor *samples, Tensor *mask, const int64_t *index, int64_t count,
+                       Latent **out, Error *err)
 {
     Status status = latent_new(samples, out, err);
     if (status != OK) {
@@ -191,7 +196,8 @@ static Status from_batch_run(NodeCall *call)
     int64_t count = in->length < batch - first ? in->length : batch - first;
     Tensor *samples = NULL, *mask = NULL;
     for (int64_t i = 0; i < count; i++)
-        index[i] = l->batch_index && first + i < l->batch_count ? l->batch_index[first + i] : first + i;
+        index[i] = l->batch_index && first + i < l->batch_count ? l->batch_index[first + i]
+                                                                : first + i;
     TRY(mask_items(l->noise_mask, batch, first, count, &mask, call->err));
     Status status = tensor_slice(l->samples, first, count, &samples, call->err);
     if (status != OK) {
@@ -229,7 +235,8 @@ static const Socket repeat_in[] = {
 static Status repeat_tensor(const Tensor *t, int64_t amount, Tensor **out, Error *err)
 {
     const Tensor *parts[64];
-    for (int64_t i = 0; i < amount; i++) parts[i] = t;
+    for (int64_t i = 0; i < amount; i++)
+        parts[i] = t;
     return tensor_concat(parts, (int)amount, 0, out, err);
 }
 
@@ -242,7 +249,8 @@ static void repeat_index(const int64_t *old, int64_t count, int64_t amount, int6
         high = old[i] > high ? old[i] : high;
     }
     for (int64_t r = 0; r < amount; r++)
-        for (int64_t i = 0; i < count; i++) out[r * count + i] = old[i] + r * (high - low + 1);
+        for (int64_t i = 0; i < count; i++)
+            out[r * count + i] = old[i] + r * (high - low + 1);
 }
 
 static Status repeat_run(NodeCall *call)
@@ -267,7 +275,8 @@ static Status repeat_run(NodeCall *call)
         repeat_index(l->batch_index, l->batch_count, n, index);
     }
     TRY_DONE(repeat_tensor(l->samples, n, &samples, call->err));
-    status = assemble(tensor_ref(samples), tensor_ref(mask), index, l->batch_count * n, &out->latent, call->err);
+    status = assemble(tensor_ref(samples), tensor_ref(mask), index, l->batch_count * n,
+                      &out->latent, call->err);
 done:
     tensor_unref(samples);
     tensor_unref(mask);
@@ -290,11 +299,12 @@ static const NodeDef repeat_latent = {
 
 /* ---- resizing --------------------------------------------------------------------------------------- */
 
-static const char *const latent_methods[] = { "nearest-exact", "bilinear", "area", "bicubic", "bislerp", NULL };
+static const char *const latent_methods[] = { "nearest-exact", "bilinear", "area",
+                                              "bicubic",       "bislerp",  NULL };
 static const char *const crops[] = { "disabled", "center", NULL };
 
-static Status resize_latent(const Latent *l, Size2 size, const char *method, bool center, Latent **out,
-                            Error *err)
+static Status resize_latent(const Latent *l, Size2 size, const char *method, bool center,
+                            Latent **out, Error *err)
 {
     ResizeMethod m = RESIZE_NEAREST_EXACT;
     Tensor *samples = NULL;
@@ -334,15 +344,17 @@ static Status upscale_run(NodeCall *call)
         out->latent = latent_ref(in->samples);
         return OK;
     }
-    return resize_latent(in->samples, size_latent_upscale(latent_size(in->samples), in->width, in->height),
-                         in->upscale_method, strcmp(in->crop, "center") == 0, &out->latent, call->err);
+    return resize_latent(
+        in->samples, size_latent_upscale(latent_size(in->samples), in->width, in->height),
+        in->upscale_method, strcmp(in->crop, "center") == 0, &out->latent, call->err);
 }
 
 static const NodeDef latent_upscale = {
     .class_type = "LatentUpscale",
     .display = "Upscale Latent",
     .category = "latent",
-    .doc = "Resizes a latent; sizes count 8 pixels a cell, so FLUX.2 pictures become twice as large.",
+    .doc = "Resizes a latent; sizes count 8 pixels a cell, so FLUX.2 pictures become twice as "
+           "large.",
     .inputs = upscale_in,
     .outputs = latent_out,
     .in_size = sizeof(UpscaleIn),
@@ -469,6 +481,7 @@ static const NodeDef load_latent = {
 };
 
 const NodeDef *const latent_nodes[] = {
-    &empty_latent,   &empty_sd3_latent,  &empty_flux2_latent, &set_noise_mask, &latent_from_batch, &repeat_latent,
-    &latent_upscale, &latent_upscale_by, &save_latent,        &load_latent,    NULL,
+    &empty_latent,  &empty_sd3_latent, &empty_flux2_latent, &set_noise_mask, &latent_from_batch,
+    &repeat_latent, &latent_upscale,   &latent_upscale_by,  &save_latent,    &load_latent,
+    NULL,
 };

@@ -9,7 +9,8 @@
 #include "engine/residency/outputs.h"
 #include "nodes/saved.h"
 
-static Status write_latent(const char *path, const Tensor *samples, const Metadata *meta, Error *err)
+static Status write_latent(const char *path, const Tensor *samples, const Metadata *meta,
+                           Error *err)
 {
     static const int64_t no_elements[] = { 0 };
     SafePair pairs[METADATA_MAX];
@@ -17,18 +18,20 @@ static Status write_latent(const char *path, const Tensor *samples, const Metada
         { "latent_tensor", K_F32, samples->ndim, samples->shape, samples->data },
         { "latent_format_version_0", K_F32, 1, no_elements, NULL },
     };
-    for (size_t i = 0; i < meta->count; i++) pairs[i] = (SafePair){ meta->keys[i], meta->texts[i] };
+    for (size_t i = 0; i < meta->count; i++)
+        pairs[i] = (SafePair){ meta->keys[i], meta->texts[i] };
     return safetensors_write(path, items, 2, pairs, meta->count, err);
 }
 
-Status latent_file_save(NodeCall *call, const Latent *latent, const char *prefix, const Metadata *meta)
+Status latent_file_save(NodeCall *call, const Latent *latent, const char *prefix,
+                        const Metadata *meta)
 {
     Host *host = call->host;
     OutputName name = { 0 };
     Status status = OK;
     char *file = NULL, *path = NULL;
-    TRY(output_name_init(host_options(host)->output, prefix, latent->samples->shape[3], latent->samples->shape[2],
-                         !host_dummy(host), &name, call->err));
+    TRY(output_name_init(host_options(host)->output, prefix, latent->samples->shape[3],
+                         latent->samples->shape[2], !host_dummy(host), &name, call->err));
     file = output_file_name(&name, 0, name.counter, "latent");
     path = file ? file_join(name.folder, file) : NULL;
     if (!path)
@@ -57,9 +60,11 @@ static Status read_samples(const Weights *w, bool dummy, Tensor **out, Error *er
     }
     TRY(tensor_zeros(K_F32, 4, shape, out, err));
     if (dummy) return OK;
-    Status status = weights_f32_into(w, "latent_tensor", tensor_f32(*out), tensor_count(*out), err);
+    Status status =
+        weights_f32_into(w, "latent_tensor", tensor_f32(*out), tensor_count(*out), err);
     float scale = weights_has(w, "latent_format_version_0") ? 1.0f : (float)(1.0 / 0.18215);
-    for (int64_t i = 0; status == OK && i < tensor_count(*out); i++) tensor_f32(*out)[i] *= scale;
+    for (int64_t i = 0; status == OK && i < tensor_count(*out); i++)
+        tensor_f32(*out)[i] *= scale;
     if (status != OK) {
         tensor_unref(*out);
         *out = NULL;
@@ -83,7 +88,8 @@ Status latent_file_load(Host *host, const char *name, Latent **out, Error *err)
     return latent_new(samples, out, err);
 }
 
-Status latent_file_options(struct Host *host, const char *const **names, size_t *count, Error *err)
+Status latent_file_options(struct Host *host, const char *const **names, size_t *count,
+                           Error *err)
 {
     static const char *const suffixes[] = { ".latent", NULL };
     *count = 0;

@@ -34,7 +34,8 @@ static const Socket image_to_mask_in[] = {
 static int channel_index(const char *const *names, const char *name)
 {
     int i = 0;
-    while (names[i] && strcmp(names[i], name) != 0) i++;
+    while (names[i] && strcmp(names[i], name) != 0)
+        i++;
     return i;
 }
 
@@ -42,7 +43,8 @@ static Status image_to_mask_run(NodeCall *call)
 {
     const ImageToMaskIn *in = call->in;
     MaskOut *out = call->out;
-    return mask_from_image(in->image, channel_index(to_mask_channels, in->channel), &out->mask, call->err);
+    return mask_from_image(in->image, channel_index(to_mask_channels, in->channel), &out->mask,
+                           call->err);
 }
 
 static const NodeDef image_to_mask = {
@@ -67,7 +69,8 @@ typedef struct ImageOut {
     Tensor *image;
 } ImageOut;
 
-static const Socket one_mask_in[] = { { ROW(MaskIn, mask, SOCK_MASK), .doc = "Mask to read." }, END_ROWS };
+static const Socket one_mask_in[] = { { ROW(MaskIn, mask, SOCK_MASK), .doc = "Mask to read." },
+                                      END_ROWS };
 static const Socket image_out[] = { OUT(ImageOut, image, "IMAGE", SOCK_IMAGE), END_ROWS };
 
 static Status mask_to_image_run(NodeCall *call)
@@ -303,7 +306,8 @@ static Status feather_run(NodeCall *call)
 {
     const FeatherIn *in = call->in;
     MaskOut *out = call->out;
-    return mask_feather(in->mask, in->left, in->top, in->right, in->bottom, &out->mask, call->err);
+    return mask_feather(in->mask, in->left, in->top, in->right, in->bottom, &out->mask,
+                        call->err);
 }
 
 static const NodeDef feather_mask = {
@@ -325,7 +329,8 @@ typedef struct CompositeIn {
     const char *operation;
 } CompositeIn;
 
-static const char *const composite_ops[] = { "multiply", "add", "subtract", "and", "or", "xor", NULL };
+static const char *const composite_ops[] = { "multiply", "add", "subtract", "and",
+                                             "or",       "xor", NULL };
 
 /* clang-format off */
 static const Socket composite_in[] = {
@@ -359,6 +364,15 @@ static const NodeDef mask_composite_node = {
 };
 
 const NodeDef *const mask_nodes[] = {
-    &image_to_mask, &mask_to_image_node, &invert_mask,  &image_color_to_mask, &solid_mask,          &crop_mask,
-    &threshold_mask, &grow_mask,          &feather_mask, &mask_composite_node, NULL,
+    &image_to_mask,
+    &mask_to_image_node,
+    &invert_mask,
+    &image_color_to_mask,
+    &solid_mask,
+    &crop_mask,
+    &threshold_mask,
+    &grow_mask,
+    &feather_mask,
+    &mask_composite_node,
+    NULL,
 };

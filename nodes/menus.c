@@ -8,7 +8,8 @@
 static size_t count_names(const char *const *names)
 {
     size_t n = 0;
-    while (names[n]) n++;
+    while (names[n])
+        n++;
     return n;
 }
 
@@ -21,7 +22,8 @@ Status sampler_options(struct Host *host, const char *const **names, size_t *cou
     return OK;
 }
 
-Status scheduler_options(struct Host *host, const char *const **names, size_t *count, Error *err)
+Status scheduler_options(struct Host *host, const char *const **names, size_t *count,
+                         Error *err)
 {
     (void)err;
     const HostMenus *menus = host ? host_menus(host) : NULL;
@@ -30,18 +32,21 @@ Status scheduler_options(struct Host *host, const char *const **names, size_t *c
     return OK;
 }
 
-static Status model_files(struct Host *host, const char *folder, const char *const **names, size_t *count, Error *err)
+static Status model_files(struct Host *host, const char *folder, const char *const **names,
+                          size_t *count, Error *err)
 {
     *count = 0;
     return host ? host_list_models(host, folder, names, count, err) : OK;
 }
 
-Status diffusion_model_options(struct Host *host, const char *const **names, size_t *count, Error *err)
+Status diffusion_model_options(struct Host *host, const char *const **names, size_t *count,
+                               Error *err)
 {
     return model_files(host, "diffusion_models", names, count, err);
 }
 
-Status text_encoder_options(struct Host *host, const char *const **names, size_t *count, Error *err)
+Status text_encoder_options(struct Host *host, const char *const **names, size_t *count,
+                            Error *err)
 {
     return model_files(host, "text_encoders", names, count, err);
 }
@@ -51,7 +56,8 @@ Status vae_options(struct Host *host, const char *const **names, size_t *count, 
     return model_files(host, "vae", names, count, err);
 }
 
-Status checkpoint_options(struct Host *host, const char *const **names, size_t *count, Error *err)
+Status checkpoint_options(struct Host *host, const char *const **names, size_t *count,
+                          Error *err)
 {
     return model_files(host, "checkpoints", names, count, err);
 }

@@ -6,13 +6,17 @@
 
 /* Built-in samplers and schedulers in menu order, then those of the host's registry as lua:<name>. */
 Status sampler_options(struct Host *host, const char *const **names, size_t *count, Error *err);
-Status scheduler_options(struct Host *host, const char *const **names, size_t *count, Error *err);
+Status scheduler_options(struct Host *host, const char *const **names, size_t *count,
+                         Error *err);
 
 /* Files of one models folder. */
-Status diffusion_model_options(struct Host *host, const char *const **names, size_t *count, Error *err);
-Status text_encoder_options(struct Host *host, const char *const **names, size_t *count, Error *err);
+Status diffusion_model_options(struct Host *host, const char *const **names, size_t *count,
+                               Error *err);
+Status text_encoder_options(struct Host *host, const char *const **names, size_t *count,
+                            Error *err);
 Status vae_options(struct Host *host, const char *const **names, size_t *count, Error *err);
-Status checkpoint_options(struct Host *host, const char *const **names, size_t *count, Error *err);
+Status checkpoint_options(struct Host *host, const char *const **names, size_t *count,
+                          Error *err);
 Status lora_options(struct Host *host, const char *const **names, size_t *count, Error *err);
 
 /* Pictures of the input folder. */

@@ -21,14 +21,16 @@ Status metadata_init(Metadata *m, const char *prompt, const char *extra_pnginfo,
     }
     if (!extra_pnginfo) return OK;
     TRY(json_parse(extra_pnginfo, strlen(extra_pnginfo), &m->doc, err));
-    for (const Json *item = json_first(json_root(m->doc)); item && m->count < METADATA_MAX; item = json_next(item))
+    for (const Json *item = json_first(json_root(m->doc)); item && m->count < METADATA_MAX;
+         item = json_next(item))
         TRY(add_made(m, json_key(item), item, err));
     return OK;
 }
 
 void metadata_fini(Metadata *m)
 {
-    for (size_t i = 0; i < METADATA_MAX; i++) str_fini(&m->made[i]);
+    for (size_t i = 0; i < METADATA_MAX; i++)
+        str_fini(&m->made[i]);
     json_free(m->doc);
     memset(m, 0, sizeof *m);
 }

@@ -8,7 +8,8 @@ enum { METADATA_MAX = 16 };
 
 /* `prompt` first, then one item per key of extra_pnginfo. Zero-initialise. */
 typedef struct Metadata {
-    const char *keys[METADATA_MAX], *texts[METADATA_MAX]; /* borrowed, or from `doc` and `made` */
+    const char *keys[METADATA_MAX],
+        *texts[METADATA_MAX]; /* borrowed, or from `doc` and `made` */
     size_t count;
     JsonDoc *doc;           /* owned */
     Str made[METADATA_MAX]; /* owned */

@@ -32,7 +32,8 @@ static Status decode(Host *host, const char *name, Image *out, Error *err)
     memset(out, 0, sizeof *out);
     TRY(host_find_input(host, name, &path, err));
     TRY(file_map(path, &map, err));
-    Status status = host_dummy(host) ? probe(map, out, err) : image_decode(map->data, map->size, out, err);
+    Status status =
+        host_dummy(host) ? probe(map, out, err) : image_decode(map->data, map->size, out, err);
     if (status != OK) {
         error_at_file(err, path, -1);
         image_fini(out);
@@ -45,56 +46,68 @@ Status picture_load(Host *host, const char *name, Tensor **image, Tensor **mask,
 {
     Image picture;
     TRY(decode(host, name, &picture, err));
-    Status status = picture.masked && picture.alpha
-                        ? mask_invert(picture.alpha, mask, err)
-                        : tensor_zeros(K_F32, 3, (int64_t[]){ 1, EMPTY_MASK_SIDE, EMPTY_MASK_SIDE }, mask, err);
+    Status status =
+        picture.masked && picture.alpha
+            ? mask_invert(picture.alpha, mask, err)
+            : tensor_zeros(K_F32, 3, (int64_t[]){ 1, EMPTY_MASK_SIDE, EMPTY_MASK_SIDE }, mask,
+                           err);
     if (status == OK) *image = tensor_ref(picture.rgb);
     image_fini(&picture);
     return status;
 }
 
-Status picture_load_channel(Host *host, const char *name, int channel, Tensor **mask, Error *err)
+Status picture_load_channel(Host *host, const char *name, int channel, Tensor **mask,
+                            Error *err)
 {
     Image picture;
     TRY(decode(host, name, &picture, err));
     const int64_t *s = picture.rgb->shape;
-    Status status = channel < 3      ? mask_from_image(picture.rgb, channel, mask, err)
-                    : picture.alpha ? mask_invert(picture.alpha, mask, err)
-                                    : tensor_zeros(K_F32, 3, (int64_t[]){ s[0], s[1], s[2] }, mask, err);
+    Status status = channel < 3 ? mask_from_image(picture.rgb, channel, mask, err)
+                    : picture.alpha
+                        ? mask_invert(picture.alpha, mask, err)
+                        : tensor_zeros(K_F32, 3, (int64_t[]){ s[0], s[1], s[2] }, mask, err);
     image_fini(&picture);
     return status;
 }
 
 /* ---- writing ------------------------------------------------------------------------------------ */
 
-static Status write_png(const char *path, const Tensor *images, int64_t item, const Metadata *meta, Error *err)
+static Status write_png(const char *path, const Tensor *images, int64_t item,
+                        const Metadata *meta, Error *err)
 {
     PngText texts[METADATA_MAX];
     const int64_t *s = images->shape;
     int64_t samples = s[1] * s[2] * s[3];
     uint8_t *bytes = mem_alloc((size_t)samples);
-    if (!bytes) return error_set(err, E_NOMEM, "no memory for a picture of %lldx%lld", (long long)s[2], (long long)s[1]);
-    for (size_t i = 0; i < meta->count; i++) texts[i] = (PngText){ meta->keys[i], meta->texts[i] };
+    if (!bytes)
+        return error_set(err, E_NOMEM, "no memory for a picture of %lldx%lld", (long long)s[2],
+                         (long long)s[1]);
+    for (size_t i = 0; i < meta->count; i++)
+        texts[i] = (PngText){ meta->keys[i], meta->texts[i] };
     image_to_bytes(tensor_f32(images) + item * samples, bytes, samples);
-    Status status = image_write_png(path, bytes, (int)s[2], (int)s[1], (int)s[3], texts, meta->count, err);
+    Status status =
+        image_write_png(path, bytes, (int)s[2], (int)s[1], (int)s[3], texts, meta->count, err);
     mem_free(bytes);
     return status;
 }
 
-static Status save_item(NodeCall *call, const Tensor *images, int64_t item, const OutputName *name,
-                        const PictureTarget *target, const Metadata *meta)
+static Status save_item(NodeCall *call, const Tensor *images, int64_t item,
+                        const OutputName *name, const PictureTarget *target,
+                        const Metadata *meta)
 {
     char *file = output_file_name(name, item, name->counter + item, "png");
     char *path = file ? file_join(name->folder, file) : NULL;
     Status status = path ? OK : error_set(call->err, E_NOMEM, "no memory for a file name");
-    if (status == OK && !host_dummy(call->host)) status = write_png(path, images, item, meta, call->err);
+    if (status == OK && !host_dummy(call->host))
+        status = write_png(path, images, item, meta, call->err);
     if (status == OK) saved_report(call, "images", path, file, name->subfolder, target->type);
     mem_free(path);
     mem_free(file);
     return status;
 }
 
-Status picture_save(NodeCall *call, const Tensor *images, const PictureTarget *target, const Metadata *meta)
+Status picture_save(NodeCall *call, const Tensor *images, const PictureTarget *target,
+                    const Metadata *meta)
 {
     static const Metadata nothing;
     OutputName name = { 0 };

@@ -12,7 +12,8 @@
 Status picture_load(Host *host, const char *name, Tensor **image, Tensor **mask, Error *err);
 
 /* One channel (0 red .. 3 alpha, inverted) as a mask [frames,H,W]. */
-Status picture_load_channel(Host *host, const char *name, int channel, Tensor **mask, Error *err);
+Status picture_load_channel(Host *host, const char *name, int channel, Tensor **mask,
+                            Error *err);
 
 /* Where pictures of a node go. */
 typedef struct PictureTarget {
@@ -22,6 +23,7 @@ typedef struct PictureTarget {
 } PictureTarget;
 
 /* Writes each picture of the batch [B,H,W,C] as PNG with ComfyUI's name, samples truncated to 8 bit. */
-Status picture_save(NodeCall *call, const Tensor *images, const PictureTarget *target, const Metadata *meta);
+Status picture_save(NodeCall *call, const Tensor *images, const PictureTarget *target,
+                    const Metadata *meta);
 
 #endif

@@ -88,7 +88,8 @@ static Status select_run(NodeCall *call)
 {
     const SelectIn *in = call->in;
     SamplerOut *out = call->out;
-    return sampler_new(in->sampler_name, NULL, host_registry(call->host), &out->sampler, call->err);
+    return sampler_new(in->sampler_name, NULL, host_registry(call->host), &out->sampler,
+                       call->err);
 }
 
 static const NodeDef ksampler_select = {
@@ -131,8 +132,8 @@ static Status basic_run(NodeCall *call)
 {
     const BasicIn *in = call->in;
     SigmasOut *out = call->out;
-    return sigmas_basic(model_denoiser(in->model)->sampling, in->scheduler, in->steps, in->denoise,
-                        host_registry(call->host), &out->sigmas, call->err);
+    return sigmas_basic(model_denoiser(in->model)->sampling, in->scheduler, in->steps,
+                        in->denoise, host_registry(call->host), &out->sigmas, call->err);
 }
 
 static const NodeDef basic_scheduler = {
@@ -232,7 +233,8 @@ static Status split_denoise_run(NodeCall *call)
 {
     const SplitDenoiseIn *in = call->in;
     SplitOut *out = call->out;
-    return sigmas_split_denoise(in->sigmas, in->denoise, &out->high_sigmas, &out->low_sigmas, call->err);
+    return sigmas_split_denoise(in->sigmas, in->denoise, &out->high_sigmas, &out->low_sigmas,
+                                call->err);
 }
 
 static const NodeDef split_sigmas_denoise = {
@@ -250,7 +252,9 @@ typedef struct SigmasIn {
     const Tensor *sigmas;
 } SigmasIn;
 
-static const Socket sigmas_in[] = { { ROW(SigmasIn, sigmas, SOCK_SIGMAS), .doc = "Schedule to reverse." }, END_ROWS };
+static const Socket sigmas_in[] = {
+    { ROW(SigmasIn, sigmas, SOCK_SIGMAS), .doc = "Schedule to reverse." }, END_ROWS
+};
 
 static Status flip_run(NodeCall *call)
 {
@@ -329,7 +333,8 @@ static Status cfg_guider_run(NodeCall *call)
 {
     const CfgGuiderIn *in = call->in;
     GuiderOut *out = call->out;
-    return guider_cfg(model_denoiser(in->model), in->positive, in->negative, in->cfg, &out->guider, call->err);
+    return guider_cfg(model_denoiser(in->model), in->positive, in->negative, in->cfg,
+                      &out->guider, call->err);
 }
 
 static const NodeDef cfg_guider = {
@@ -375,8 +380,13 @@ static Status custom_run(NodeCall *call)
 {
     const CustomIn *in = call->in;
     CustomOut *out = call->out;
-    SampleCall s = { .guider = in->guider, .sampler = in->sampler, .sigmas = in->sigmas, .latent = in->latent_image,
-                     .noise = in->noise, .events = call->events, .node = call->id };
+    SampleCall s = { .guider = in->guider,
+                     .sampler = in->sampler,
+                     .sigmas = in->sigmas,
+                     .latent = in->latent_image,
+                     .noise = in->noise,
+                     .events = call->events,
+                     .node = call->id };
     return sample_custom(&s, &out->output, &out->denoised_output, NULL, call->err);
 }
 
@@ -539,7 +549,8 @@ static const NodeDef ksampler_advanced = {
 };
 
 const NodeDef *const sampling_nodes[] = {
-    &random_noise, &disable_noise,        &ksampler_select, &basic_scheduler, &flux2_scheduler,
-    &split_sigmas, &split_sigmas_denoise, &flip_sigmas,     &basic_guider,    &cfg_guider,
-    &sampler_custom_advanced, &ksampler,  &ksampler_advanced, NULL,
+    &random_noise,      &disable_noise, &ksampler_select,         &basic_scheduler,
+    &flux2_scheduler,   &split_sigmas,  &split_sigmas_denoise,    &flip_sigmas,
+    &basic_guider,      &cfg_guider,    &sampler_custom_advanced, &ksampler,
+    &ksampler_advanced, NULL,
 };

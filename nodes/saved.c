@@ -16,11 +16,13 @@ static void write_entry(Str *ui, const char *file, const char *subfolder, const 
     str_add(ui, "}");
 }
 
-void saved_report(NodeCall *call, const char *key, const char *path, const char *file, const char *subfolder,
-                  const char *type)
+void saved_report(NodeCall *call, const char *key, const char *path, const char *file,
+                  const char *subfolder, const char *type)
 {
     Str *ui = call->ui;
-    events_emit(call->events, &(Event){ .kind = EV_SAVED, .node = call->id, .class_type = call->def->class_type,
+    events_emit(call->events, &(Event){ .kind = EV_SAVED,
+                                        .node = call->id,
+                                        .class_type = call->def->class_type,
                                         .path = path });
     if (!ui) return;
     if (ui->length > 2 && strcmp(ui->text + ui->length - 2, "]}") == 0) {

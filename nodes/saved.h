@@ -6,7 +6,7 @@
 
 /* Emits EV_SAVED and appends {"filename","subfolder","type"} to the list `key` of call->ui. A
  * second file of the same node joins the list. */
-void saved_report(NodeCall *call, const char *key, const char *path, const char *file, const char *subfolder,
-                  const char *type);
+void saved_report(NodeCall *call, const char *key, const char *path, const char *file,
+                  const char *subfolder, const char *type);
 
 #endif

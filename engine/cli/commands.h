@@ -18,6 +18,7 @@ void cli_print_error(const Error *err);
 /* Prints errors, and warnings unless quiet, on stderr; gives the number of errors. */
 int cli_print_findings(const Workflow *w, const CheckReport *report, bool quiet);
 /* Opens each file, applies --set. Prints what is wrong and returns false with the exit status. */
-bool cli_open(Session *session, const CliArgs *args, const char *file, Workflow *out, int *status);
+bool cli_open(Session *session, const CliArgs *args, const char *file, Workflow *out,
+              int *status);
 
 #endif

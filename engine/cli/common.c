@@ -29,7 +29,8 @@ void cli_session_options(const CliArgs *args, SessionOptions *out)
         .output = or_default(args->output, "output"),
         .temp = or_default(args->temp, "temp"),
         .cache_dir = args->cache_dir,
-        .precision = strcmp(or_default(args->precision, "fast"), "exact") == 0 ? PRECISION_EXACT : PRECISION_FAST,
+        .precision = strcmp(or_default(args->precision, "fast"), "exact") == 0 ? PRECISION_EXACT
+                                                                               : PRECISION_FAST,
         .residency = strcmp(residency, "sequential") == 0 ? RESIDENCY_SEQUENTIAL
                      : strcmp(residency, "hybrid") == 0   ? RESIDENCY_HYBRID
                                                           : RESIDENCY_AUTO,
@@ -50,7 +51,8 @@ void cli_print_error(const Error *err)
     fprintf(stderr, "%s\n", line);
 }
 
-bool cli_open(Session *session, const CliArgs *args, const char *file, Workflow *out, int *status)
+bool cli_open(Session *session, const CliArgs *args, const char *file, Workflow *out,
+              int *status)
 {
     Error err = { 0 };
     Status s = workflow_open(session, file, out, &err);
@@ -59,7 +61,8 @@ bool cli_open(Session *session, const CliArgs *args, const char *file, Workflow 
         *status = session_exit_code(s);
         return false;
     }
-    for (int i = 0; i < args->set.count && s == OK; i++) s = workflow_set_expression(out, args->set.items[i], &err);
+    for (int i = 0; i < args->set.count && s == OK; i++)
+        s = workflow_set_expression(out, args->set.items[i], &err);
     if (s == OK) return true;
     error_at_file(&err, file, -1);
     cli_print_error(&err);

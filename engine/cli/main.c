@@ -14,10 +14,12 @@ typedef struct CommandRow {
 
 static const CommandRow commands[] = {
     { "run", CMD_RUN, cmd_run, "FILE...", "run saved workflows" },
-    { "validate", CMD_VALIDATE, cmd_validate, "FILE...", "check workflows without running them" },
+    { "validate", CMD_VALIDATE, cmd_validate, "FILE...",
+      "check workflows without running them" },
     { "plan", CMD_PLAN, cmd_plan, "FILE", "show order, shapes and memory before a run" },
     { "nodes", CMD_NODES, cmd_nodes, "[CLASS]", "list node types, or describe one" },
-    { "bench", CMD_BENCH, cmd_bench, "step|encoder|vae|gemm", "measure speed against the machine's peak" },
+    { "bench", CMD_BENCH, cmd_bench, "step|encoder|vae|gemm",
+      "measure speed against the machine's peak" },
 };
 
 enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
@@ -33,7 +35,8 @@ static void print_usage(FILE *out)
 {
     fprintf(out, "weft %s - runs saved ComfyUI workflows\n\n", weft_version());
     for (size_t i = 0; i < COMMAND_COUNT; i++)
-        fprintf(out, "  weft %-10s %-24s %s\n", commands[i].name, commands[i].takes, commands[i].doc);
+        fprintf(out, "  weft %-10s %-24s %s\n", commands[i].name, commands[i].takes,
+                commands[i].doc);
     fprintf(out, "\n`weft COMMAND --help` lists its options.\n");
 }
 

@@ -33,11 +33,13 @@ static bool is_hidden(const Socket *s)
 
 static void print_class(const NodeDef *def)
 {
-    printf("%s (%s)%s\n%s\n", def->class_type, def->category, def->run ? "" : " - known, not executable here", def->doc);
+    printf("%s (%s)%s\n%s\n", def->class_type, def->category,
+           def->run ? "" : " - known, not executable here", def->doc);
     if (def->engine_note) printf("In Weft: %s\n", def->engine_note);
     for (const Socket *s = def->inputs; s && s->name; s++)
         if (!is_hidden(s)) print_socket(s, true);
-    for (const Socket *s = def->outputs; s && s->name; s++) print_socket(s, false);
+    for (const Socket *s = def->outputs; s && s->name; s++)
+        print_socket(s, false);
 }
 
 static int print_json(const Session *session, const NodeDef *only)
@@ -67,10 +69,11 @@ static int unknown_class(const Session *session, const char *name)
 {
     const char *names[4096];
     size_t n = 0;
-    for (const NodeDef *def; n < 4096 && (def = node_at(&session->table, n)); n++) names[n] = def->class_type;
+    for (const NodeDef *def; n < 4096 && (def = node_at(&session->table, n)); n++)
+        names[n] = def->class_type;
     const char *near = str_nearest(name, names, n);
-    fprintf(stderr, "weft nodes: no class '%s'%s%s%s\n", name, near ? "; did you mean " : "", near ? near : "",
-            near ? "?" : "");
+    fprintf(stderr, "weft nodes: no class '%s'%s%s%s\n", name, near ? "; did you mean " : "",
+            near ? near : "", near ? "?" : "");
     return 1;
 }
 
@@ -78,7 +81,8 @@ static void print_list(const Session *session)
 {
     const NodeDef *def;
     for (size_t i = 0; (def = node_at(&session->table, i)); i++)
-        printf("%-40s %s%s\n", def->class_type, def->doc, def->run ? "" : " (not executable here)");
+        printf("%-40s %s%s\n", def->class_type, def->doc,
+               def->run ? "" : " (not executable here)");
 }
 
 static int print_nodes(const Session *session, const CliArgs *args)

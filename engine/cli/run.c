@@ -67,7 +67,8 @@ int cmd_run(const CliArgs *args)
     else if (!args->quiet)
         events_listen(events, progress_event, &progress);
     catch_signals(events);
-    for (int i = 0; i < args->files.count && status == 0; i++) status = run_one(&session, args, args->files.items[i]);
+    for (int i = 0; i < args->files.count && status == 0; i++)
+        status = run_one(&session, args, args->files.items[i]);
     interrupted_bus = NULL;
     session_fini(&session);
     return status;

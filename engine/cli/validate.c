@@ -11,10 +11,14 @@ static void write_json(Str *out, const Error *e)
 {
     const struct {
         const char *key, *value;
-    } texts[] = { { "file", e->file },   { "severity", severities[e->severity] },
-                  { "rule", e->rule },   { "node", e->node },
-                  { "class_type", e->class_type }, { "input", e->input },
-                  { "message", e->message },       { "fix", e->fix } };
+    } texts[] = { { "file", e->file },
+                  { "severity", severities[e->severity] },
+                  { "rule", e->rule },
+                  { "node", e->node },
+                  { "class_type", e->class_type },
+                  { "input", e->input },
+                  { "message", e->message },
+                  { "fix", e->fix } };
     str_add(out, "{");
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         if (!texts[i].value[0]) continue;

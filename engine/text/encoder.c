@@ -1,4 +1,5 @@
-/* encoder.c - the CLIP value of a workflow: tokenizers and encoder networks that belong together. */
+/* encoder.c - the CLIP value of a workflow: tokenizers and encoder networks that belong
+ * together. */
 #include "engine/text/encoder.h"
 
 #include <stdio.h>
@@ -41,7 +42,8 @@ static const TextPart *main_part(const TextEncoder *e)
     return &e->parts[e->count - 1];
 }
 
-/* ---- opening --------------------------------------------------------------------------------- */
+/* ---- opening
+ * --------------------------------------------------------------------------------- */
 
 /* What the name of a missing file tells, else the node's type and the place of the file. */
 static TextNetwork guess_network(const char *name, const char *type, int index)
@@ -200,7 +202,8 @@ done:
     return status;
 }
 
-/* ---- encoding -------------------------------------------------------------------------------- */
+/* ---- encoding
+ * -------------------------------------------------------------------------------- */
 
 static Status encode_single(const TextEncoder *e, Host *h, const char *text, Cond **out,
                             Error *err)
@@ -260,4 +263,10 @@ int64_t text_encoder_bytes(const TextEncoder *e)
 int64_t text_encoder_width(const TextEncoder *e)
 {
     return main_part(e)->model->out_width;
+}
+
+Status text_encoder_flops(const TextEncoder *e, Host *h, int64_t tokens, double *out,
+                          Error *err)
+{
+    return text_model_flops(main_part(e)->model, h, tokens, out, err);
 }

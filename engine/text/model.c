@@ -62,7 +62,8 @@ Status text_model_ready(TextModel *m, Host *h, const char *file, Error *err)
     return OK;
 }
 
-/* ---- embedding ------------------------------------------------------------------------------- */
+/* ---- embedding
+ * ------------------------------------------------------------------------------- */
 
 static Status check_tokens(const TextModel *m, const TextTokens *tokens, Error *err)
 {
@@ -121,7 +122,8 @@ static Status embed_tokens(const TextModel *m, const TextTokens *tokens, float *
     return m->kind->positions ? add_positions(m, tokens, x, err) : OK;
 }
 
-/* ---- running --------------------------------------------------------------------------------- */
+/* ---- running
+ * --------------------------------------------------------------------------------- */
 
 static Status execute(const TextModel *m, Host *h, const Program *p, float *x, Tensor *states,
                       Error *err)
@@ -176,5 +178,18 @@ done:
     prog_free(p);
     tensor_unref(x);
     tensor_unref(result);
+    return status;
+}
+
+Status text_model_flops(const TextModel *m, Host *h, int64_t count, double *out, Error *err)
+{
+    Program *p = NULL;
+    int32_t *ids = mem_calloc((size_t)count, sizeof *ids);
+    TextTokens tokens = { .ids = ids, .count = count };
+    if (!ids) return error_set(err, E_NOMEM, "out of memory for %lld tokens", (long long)count);
+    Status status = plan_section(m, h, &tokens, &p, err);
+    if (status == OK) *out = prog_flops(p);
+    prog_free(p);
+    mem_free(ids);
     return status;
 }

@@ -22,7 +22,8 @@ typedef struct TextModelKind {
     const char *name;      /* "Qwen3", "T5", ...; for messages */
     const char *embedding; /* name of the table of token embeddings [vocab, width] */
     const char *positions; /* name of a table [max, width] that is added, or NULL */
-    /* Adds the network to the program: x [T, width] F32 are the embedded tokens; returns [T, out_width] F32. */
+    /* Adds the network to the program: x [T, width] F32 are the embedded tokens; returns [T,
+     * out_width] F32. */
     ProgValue (*build)(const TextModel *m, Net *n, ProgValue x, const TextTokens *tokens);
     /* The row of the states that is the pooled output, or -1; NULL when there is none. */
     int64_t (*pooled_row)(const TextModel *m, const TextTokens *tokens);
@@ -38,11 +39,15 @@ struct TextModel {
     float eps;
 };
 
-/* Fills the common part of a network that was allocated with mem_calloc; takes a reference on weights. */
+/* Fills the common part of a network that was allocated with mem_calloc; takes a reference on
+ * weights. */
 void text_model_init(TextModel *m, const TextModelKind *kind, const Weights *weights);
-/* Counts the bytes of weights that a run touches; file names the component in events and may be NULL.
- * Errors: what building the program gives (E_MISSING, E_SHAPE, ...), E_NOMEM. */
+/* Counts the bytes of weights that a run touches; file names the component in events and may be
+ * NULL. Errors: what building the program gives (E_MISSING, E_SHAPE, ...), E_NOMEM. */
 Status text_model_ready(TextModel *m, Host *h, const char *file, Error *err);
+
+/* FLOPs of encoding a section of `count` tokens; builds, does not run. */
+Status text_model_flops(const TextModel *m, Host *h, int64_t count, double *out, Error *err);
 
 static inline void text_model_unref(const TextModel *m)
 {
@@ -50,9 +55,10 @@ static inline void text_model_unref(const TextModel *m)
 }
 
 /*
- * Encodes one section. *states is [1, T, out_width] F32. *pooled is [1, out_width], or NULL when the network has none;
- * pooled may be NULL. In a dummy run the program is planned and its memory counted, and the states are zero.
- * Errors: E_RANGE (an id outside the vocabulary, too many tokens), E_CANCELLED, E_NOMEM, device errors.
+ * Encodes one section. *states is [1, T, out_width] F32. *pooled is [1, out_width], or NULL
+ * when the network has none; pooled may be NULL. In a dummy run the program is planned and its
+ * memory counted, and the states are zero. Errors: E_RANGE (an id outside the vocabulary, too
+ * many tokens), E_CANCELLED, E_NOMEM, device errors.
  */
 Status text_model_run(const TextModel *m, Host *h, const TextTokens *tokens, Tensor **states,
                       Tensor **pooled, Error *err);

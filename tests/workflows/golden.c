@@ -31,7 +31,8 @@ bool golden_open(Golden *g, const char *root, const char *precision, int threads
     memset(g, 0, sizeof *g);
     snprintf(g->root, sizeof g->root, "%s", root);
     if (!file_is_dir(join(models, sizeof models, root, "models"))) return false;
-    snprintf(g->output, sizeof g->output, "%s/weft-golden-XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
+    snprintf(g->output, sizeof g->output, "%s/weft-golden-XXXXXX",
+             getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
     assert_non_null(mkdtemp(g->output));
     folders[0] = models;
     SessionOptions options = { 0 };
@@ -82,7 +83,8 @@ void golden_run(Golden *g, const char *name, const char *const *changes)
     Error err = { 0 };
     snprintf(path, sizeof path, "%s/workflows/%s.json", g->root, name);
     assert_ok(workflow_open(&g->session, path, &w, &err), &err);
-    for (; changes && *changes; changes++) assert_ok(workflow_set_expression(&w, *changes, &err), &err);
+    for (; changes && *changes; changes++)
+        assert_ok(workflow_set_expression(&w, *changes, &err), &err);
     assert_ok(workflow_check(&w, true, &report, &err), &err);
     fail_findings(&w, report);
     assert_ok(workflow_run(&w, report, NULL, &err), &err);
@@ -102,7 +104,8 @@ static Tensor *read_tensor(const char *path, const char *name)
     return t;
 }
 
-double golden_latent_error(Golden *g, const char *file, const char *expected_file, const char *tensor)
+double golden_latent_error(Golden *g, const char *file, const char *expected_file,
+                           const char *tensor)
 {
     char path[800];
     snprintf(path, sizeof path, "%s/latents/%s", g->output, file);
@@ -117,7 +120,7 @@ double golden_latent_error(Golden *g, const char *file, const char *expected_fil
 
 double golden_compare_latents(Golden *g, const char *name, double tolerance)
 {
-    char path[800], expected[300], file[300];
+    char path[900], expected[300], file[600];
     double worst = 0;
     Weights *w = NULL;
     Error err = { 0 };
@@ -127,9 +130,11 @@ double golden_compare_latents(Golden *g, const char *name, double tolerance)
     assert_ok(weights_open(path, NULL, &w, &err), &err);
     for (size_t i = 0; i < weights_count(w); i++) {
         const char *tensor = weights_name(w, i), *dot = strchr(tensor, '.');
-        snprintf(file, sizeof file, "%s%s%s_00001_.latent", name, dot ? "_" : "", dot ? dot + 1 : "");
+        snprintf(file, sizeof file, "%s%s%s_00001_.latent", name, dot ? "_" : "",
+                 dot ? dot + 1 : "");
         double error = golden_latent_error(g, file, expected, tensor);
-        if (!(error <= tolerance)) fail_msg("%s: %s is off by %g, allowed %g", name, tensor, error, tolerance);
+        if (!(error <= tolerance))
+            fail_msg("%s: %s is off by %g, allowed %g", name, tensor, error, tolerance);
         if (error > worst) worst = error;
     }
     weights_unref(w);
@@ -157,7 +162,8 @@ static void compare_picture(const char *got_path, const char *want_path)
         if (d > 3) fail_msg("%s: a sample is off by %g", got_path, (double)d);
         off += d > 1;
     }
-    if ((double)off > 0.001 * (double)n) fail_msg("%s: %lld of %lld samples differ", got_path, (long long)off, (long long)n);
+    if ((double)off > 0.001 * (double)n)
+        fail_msg("%s: %lld of %lld samples differ", got_path, (long long)off, (long long)n);
     image_fini(&got);
     image_fini(&want);
 }

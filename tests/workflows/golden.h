@@ -25,6 +25,7 @@ double golden_compare_latents(Golden *g, const char *name, double tolerance);
 void golden_compare_pictures(Golden *g, const char *name);
 
 /* One written latent against one tensor of a file. */
-double golden_latent_error(Golden *g, const char *file, const char *expected_file, const char *tensor);
+double golden_latent_error(Golden *g, const char *file, const char *expected_file,
+                           const char *tensor);
 
 #endif

@@ -84,7 +84,8 @@ static int add_cases(struct CMUnitTest *tests, FileList *files)
         char *name = files->names[i];
         name[strlen(name) - strlen(".json")] = 0;
         if (!is_case(name)) continue;
-        tests[n++] = (struct CMUnitTest){ .name = name, .test_func = test_case, .initial_state = name };
+        tests[n++] =
+            (struct CMUnitTest){ .name = name, .test_func = test_case, .initial_state = name };
     }
     if (!name_part || strstr("matrix", name_part))
         tests[n++] = (struct CMUnitTest){ .name = "matrix", .test_func = test_matrix };
@@ -105,7 +106,8 @@ int main(int argc, char **argv)
     }
     snprintf(folder, sizeof folder, "%s/workflows", argv[1]);
     if (file_list(folder, suffixes, &files, NULL) != OK) return 2;
-    int failed = _cmocka_run_group_tests("golden", tests, (size_t)add_cases(tests, &files), NULL, NULL);
+    int failed =
+        _cmocka_run_group_tests("golden", tests, (size_t)add_cases(tests, &files), NULL, NULL);
     file_list_fini(&files);
     golden_close(&golden);
     return failed;
