@@ -1,4 +1,4 @@
-/* bpe.c - byte-level byte-pair encoding: cut at added tokens, compose, cut into pre-tokens, merge. */
+/* bpe.c - byte-level byte-pair encoding over added tokens, NFC and pre-tokens. */
 #include "engine/text/bpe.h"
 
 #include <string.h>
@@ -121,7 +121,7 @@ Status bpe_new(const char *kind, BpeParts *parts, Tokenizer **out, Error *err)
     return OK;
 }
 
-/* ---- Qwen ------------------------------------------------------------------------------------ */
+/* ---- Qwen -------------------------------------------------------------------------------- */
 
 /* In the order of their ids, from 151643. */
 enum { QWEN_FIRST_ADDED = 151643 };

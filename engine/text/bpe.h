@@ -10,9 +10,10 @@
 /* The tokenizer of Qwen2 and Qwen3, from the table in the program. */
 Status bpe_qwen(Tokenizer **out, Error *err);
 
-/* A tokenizer.json (Hugging Face tokenizers, model type BPE, byte level), n bytes of text. Known: normaliser none or
- * NFC, pre-tokenizers ByteLevel and Split with the patterns of Qwen2, GPT-2 and Llama 3.
- * Errors: E_FORMAT (damaged, with the byte), E_UNSUPPORTED (naming the part that is not known), E_NOMEM. */
+/* A tokenizer.json (Hugging Face tokenizers, model type BPE, byte level), n bytes of text.
+ * Known: normaliser none or NFC, pre-tokenizers ByteLevel and Split with the patterns of Qwen2,
+ * GPT-2 and Llama 3. Errors: E_FORMAT (damaged, with the byte), E_UNSUPPORTED (naming the part
+ * that is not known), E_NOMEM. */
 Status bpe_from_json(const char *text, size_t n, Tokenizer **out, Error *err);
 /* The same from a file. Errors: also E_IO, E_MISSING. */
 Status bpe_open(const char *path, Tokenizer **out, Error *err);
@@ -23,11 +24,11 @@ typedef struct BpeParts {
     PretokenRule rule;
     bool nfc;          /* canonical composition first */
     bool prefix_blank; /* a blank before text that does not begin with white space */
-    bool
-        whole_words; /* a pre-token that is in the vocabulary is used as it is ("ignore_merges") */
-    PieceSet added; /* special and added tokens: matched anywhere, before normalisation */
-    PieceSet words; /* the vocabulary as bytes; only with whole_words */
-    void *owned[4]; /* freed with mem_free */
+    bool whole_words;  /* a pre-token that is in the vocabulary is used as it is
+                          ("ignore_merges") */
+    PieceSet added;    /* special and added tokens: matched anywhere, before normalisation */
+    PieceSet words;    /* the vocabulary as bytes; only with whole_words */
+    void *owned[4];    /* freed with mem_free */
 } BpeParts;
 
 /* Takes over everything in parts, also on failure (E_NOMEM). `kind` is static. */

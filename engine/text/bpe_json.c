@@ -45,7 +45,7 @@ static bool id_of(const Json *node, uint32_t *out)
     return true;
 }
 
-/* ---- vocabulary and merges ------------------------------------------------------------------- */
+/* ---- vocabulary and merges --------------------------------------------------------------- */
 
 /* The two halves of a merge: "a b", or a list of two. */
 static bool read_halves(const Json *merge, Str *left, Str *right)
@@ -116,7 +116,8 @@ static Status read_bytes(const Json *vocab, uint32_t **out, Error *err)
     return OK;
 }
 
-/* The bytes that a vocabulary entry stands for, written over `to`; -1 when some letter stands for none. */
+/* The bytes that a vocabulary entry stands for, written over `to`; -1 when some letter stands
+ * for none. */
 static int64_t entry_bytes(const char *key, char *to)
 {
     size_t n = strlen(key), length;
@@ -178,7 +179,8 @@ static Status read_model(const Json *model, BpeParts *parts, Error *err)
     return merge_list_finish(&list, bytes, parts, err);
 }
 
-/* ---- added tokens, normaliser, pre-tokenizer ------------------------------------------------- */
+/* ---- added tokens, normaliser, pre-tokenizer
+ * ------------------------------------------------- */
 
 static Status read_added_token(const Json *node, PieceItem *out, Error *err)
 {
@@ -285,7 +287,7 @@ static Status read_pretokenizer(const Json *node, BpeParts *parts, Error *err)
     return OK;
 }
 
-/* ---- the file -------------------------------------------------------------------------------- */
+/* ---- the file ---------------------------------------------------------------------------- */
 
 Status bpe_from_json(const char *text, size_t n, Tokenizer **out, Error *err)
 {

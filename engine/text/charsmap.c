@@ -6,7 +6,8 @@
 
 #include "engine/text/unicode.h"
 
-/* Fields of a unit (Darts-clone): the label with the leaf bit, whether a value ends here, where the children lie. */
+/* Fields of a unit (Darts-clone): the label with the leaf bit, whether a value ends here, where
+ * the children lie. */
 static uint32_t unit_label(uint32_t unit)
 {
     return unit & (((uint32_t)1 << 31) | 0xFF);

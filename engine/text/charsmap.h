@@ -1,4 +1,4 @@
-/* charsmap.h - SentencePiece's precompiled character map: a double-array trie onto replacement strings. */
+/* charsmap.h - SentencePiece's precompiled character map. */
 #ifndef WEFT_TEXT_CHARSMAP_H
 #define WEFT_TEXT_CHARSMAP_H
 
@@ -13,8 +13,8 @@ typedef struct Charsmap {
     size_t string_bytes;
 } Charsmap;
 
-/* Appends text with each grapheme cluster (of under 6 bytes), else each of its characters, replaced when the map knows
- * a prefix of it. Text is valid UTF-8. */
+/* Appends text with each grapheme cluster (of under 6 bytes), else each of its characters,
+ * replaced when the map knows a prefix of it. Text is valid UTF-8. */
 void charsmap_apply(const Charsmap *map, const char *text, size_t n, Str *out);
 
 #endif

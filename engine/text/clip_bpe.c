@@ -79,14 +79,15 @@ static void lower_words(const char *text, size_t n, Str *out)
     }
 }
 
-/* As the reference's pattern sees it: U+0345 is a mark whose upper case is a letter, which its case-insensitive classes
- * leave out, so that it falls away like a blank. */
+/* As the reference's pattern sees it: U+0345 is a mark whose upper case is a letter, which its
+ * case-insensitive classes leave out, so that it falls away like a blank. */
 static CharClass class_of(int32_t cp)
 {
     return cp == 0x345 ? CHAR_SPACE : unicode_class(cp);
 }
 
-/* End of the word at `at`, which is no white space: contraction, letters, one number, or a run of the rest. */
+/* End of the word at `at`, which is no white space: contraction, letters, one number, or a run
+ * of the rest. */
 static size_t word_end(const char *text, size_t n, size_t at)
 {
     size_t length;
@@ -160,7 +161,8 @@ static Status clip_encode(const Tokenizer *t, const char *text, size_t n, Ids *o
     return OK;
 }
 
-/* Vocabulary entries are written in letters that stand for bytes; every entry is what its bytes merge to. */
+/* Vocabulary entries are written in letters that stand for bytes; every entry is what its bytes
+ * merge to. */
 static int32_t clip_whole_word(const Tokenizer *t, const char *text, size_t n)
 {
     enum { LONGEST = 64 }; /* no entry is longer */

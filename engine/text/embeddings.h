@@ -6,10 +6,11 @@
 #include "engine/tensor/tensor.h"
 
 /*
- * Finds an embedding by name, with or without .safetensors, .pt, .bin, in the embeddings folders and any folder inside
- * them. In a file of several tensors the one called `key` ("clip_l", "t5xxl") is taken, else the first. *out is
- * [rows, width] F32, or NULL when there is none of that name or its width is another (told as EV_NOTE).
- * Errors: E_UNSUPPORTED (a pickle), E_FORMAT, E_IO, E_NOMEM.
+ * Finds an embedding by name, with or without .safetensors, .pt, .bin, in the embeddings
+ * folders and any folder inside them. In a file of several tensors the one called `key`
+ * ("clip_l", "t5xxl") is taken, else the first. *out is [rows, width] F32, or NULL when there
+ * is none of that name or its width is another (told as EV_NOTE). Errors: E_UNSUPPORTED (a
+ * pickle), E_FORMAT, E_IO, E_NOMEM.
  */
 Status embedding_find(Host *h, const char *name, const char *key, int64_t width, Tensor **out,
                       Error *err);

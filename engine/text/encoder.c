@@ -1,5 +1,4 @@
-/* encoder.c - the CLIP value of a workflow: tokenizers and encoder networks that belong
- * together. */
+/* encoder.c - the CLIP value of a workflow: tokenizers and their networks. */
 #include "engine/text/encoder.h"
 
 #include <stdio.h>
@@ -42,8 +41,7 @@ static const TextPart *main_part(const TextEncoder *e)
     return &e->parts[e->count - 1];
 }
 
-/* ---- opening
- * --------------------------------------------------------------------------------- */
+/* ---- opening ----------------------------------------------------------------------------- */
 
 /* What the name of a missing file tells, else the node's type and the place of the file. */
 static TextNetwork guess_network(const char *name, const char *type, int index)
@@ -202,8 +200,7 @@ done:
     return status;
 }
 
-/* ---- encoding
- * -------------------------------------------------------------------------------- */
+/* ---- encoding ---------------------------------------------------------------------------- */
 
 static Status encode_single(const TextEncoder *e, Host *h, const char *text, Cond **out,
                             Error *err)

@@ -1,5 +1,4 @@
-/* encoder.h - the CLIP value of a workflow: tokenizers and encoder networks that belong
- * together.
+/* encoder.h - the CLIP value of a workflow: tokenizers and their networks.
  *
  *   TextEncoder *e = NULL;
  *   TRY(text_encoder_open(host, files, 1, "flux2", &e, err));
@@ -63,8 +62,7 @@ Status text_encode(const TextEncoder *e, Host *h, const char *text, Cond **out, 
 Status text_encode_flux(const TextEncoder *e, Host *h, const char *clip_l, const char *t5xxl,
                         Cond **out, Error *err);
 
-/* Number of tokens of the text as laid out for the encoder whose states become the embedding.
- */
+/* Number of tokens as laid out for the network whose states become the embedding. */
 Status text_count_tokens(const TextEncoder *e, Host *h, const char *text, int64_t *out,
                          Error *err);
 

@@ -46,8 +46,9 @@ static const NamePart decoder_parts[] = {
     { NULL, NULL },
 };
 
-/* What marks each network in transformers' names and in llama.cpp's. `without` is absent from it: the tensor that tells
- * a network with one more kind of tensor apart. Llama.cpp permutes q and k of the llama family into pairs. */
+/* What marks each network in transformers' names and in llama.cpp's. `without` is absent from
+ * it: the tensor that tells a network with one more kind of tensor apart. Llama.cpp permutes q
+ * and k of the llama family into pairs. */
 static const struct Mark {
     const char *marker, *without;
     const char *gguf, *gguf_without;
@@ -82,8 +83,8 @@ static const char *name_ending_in(const Weights *w, const char *marker)
     return NULL;
 }
 
-/* Cuts the prefix off; what stands beside the network in the same file (a projection behind the encoder, tokenizer
- * data) keeps its name. */
+/* Cuts the prefix off; what stands beside the network in the same file (a projection behind the
+ * encoder, tokenizer data) keeps its name. */
 static bool cut_prefix(void *user, const char *name, char *buf, size_t size)
 {
     static const char *const beside[] = { "final_projection.", "tekken_model" };

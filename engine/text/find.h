@@ -1,4 +1,4 @@
-/* find.h - which encoder networks a table of tensors holds, and their tensors under common names. */
+/* find.h - which encoder networks a table of tensors holds. */
 #ifndef WEFT_TEXT_FIND_H
 #define WEFT_TEXT_FIND_H
 
@@ -12,9 +12,10 @@ typedef enum TextNetwork {
     TEXT_NETWORKS
 } TextNetwork;
 
-/* Looks for a network by the tensors that mark it, whatever prefix they stand under and also in llama.cpp's names. *out is
- * the table with the prefix cut off and transformers' names, or NULL when the network is not there.
- * *paired is set when q and k rows lie in rotary pairs. Errors: E_NOMEM. */
+/* Looks for a network by the tensors that mark it, whatever prefix they stand under and also in
+ * llama.cpp's names. *out is the table with the prefix cut off and transformers' names, or NULL
+ * when the network is not there. *paired is set when q and k rows lie in rotary pairs. Errors:
+ * E_NOMEM. */
 Status text_find(const Weights *w, TextNetwork network, Weights **out, bool *paired,
                  Error *err);
 

@@ -15,8 +15,8 @@ typedef struct MergeList {
 void merge_list_add(MergeList *l, uint32_t left, uint32_t right, uint32_t product);
 void merge_list_fini(MergeList *l);
 
-/* Makes parts->merges of the list, which is emptied, and 256 ids of bytes (owned, taken over; also on failure).
- * Errors: E_NOMEM. */
+/* Makes parts->merges of the list, which is emptied, and 256 ids of bytes (owned, taken over;
+ * also on failure). Errors: E_NOMEM. */
 Status merge_list_finish(MergeList *l, uint32_t *byte_ids, BpeParts *parts, Error *err);
 
 #endif

@@ -3,7 +3,8 @@
 
 #include "engine/base/mem.h"
 
-enum { HEAD_WORDS = 8, NO_SYMBOL = UINT32_MAX };
+enum { HEAD_WORDS = 8 };
+#define NO_SYMBOL UINT32_MAX
 #define MERGES_MAGIC 0x45504257u
 
 /* One symbol of the pre-token, in a list by position; length 0 marks one that was swallowed. */

@@ -4,8 +4,8 @@
 
 #include "engine/text/decoder.h"
 
-/* Dimensions from the tensors; states after 10, 20 and 30 blocks, none of them normed. Files cut to 30 blocks do.
- * Head width 128. Errors: E_MISSING, E_SHAPE. */
+/* Dimensions from the tensors; states after 10, 20 and 30 blocks, none of them normed. Files
+ * cut to 30 blocks do. Head width 128. Errors: E_MISSING, E_SHAPE. */
 Status mistral3_describe(const Weights *w, DecoderDims *dims, Error *err);
 
 /* The published dimensions of the file with 40 blocks. */

@@ -62,8 +62,7 @@ Status text_model_ready(TextModel *m, Host *h, const char *file, Error *err)
     return OK;
 }
 
-/* ---- embedding
- * ------------------------------------------------------------------------------- */
+/* ---- embedding --------------------------------------------------------------------------- */
 
 static Status check_tokens(const TextModel *m, const TextTokens *tokens, Error *err)
 {
@@ -122,8 +121,7 @@ static Status embed_tokens(const TextModel *m, const TextTokens *tokens, float *
     return m->kind->positions ? add_positions(m, tokens, x, err) : OK;
 }
 
-/* ---- running
- * --------------------------------------------------------------------------------- */
+/* ---- running ----------------------------------------------------------------------------- */
 
 static Status execute(const TextModel *m, Host *h, const Program *p, float *x, Tensor *states,
                       Error *err)

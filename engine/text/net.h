@@ -1,4 +1,4 @@
-/* net.h - what the encoders build their programs with: weights by name, layers in the precision of the run. */
+/* net.h - what the encoders build their programs with. */
 #ifndef WEFT_TEXT_NET_H
 #define WEFT_TEXT_NET_H
 
@@ -7,8 +7,8 @@
 
 enum { NET_NAME = 192 };
 
-/* A program under construction. Without weights (dummy runs of a file that is missing) every matrix is a BF16 one that
- * nobody reads. */
+/* A program under construction. Without weights (dummy runs of a file that is missing) every
+ * matrix is a BF16 one that nobody reads. */
 typedef struct Net {
     Program *p;
     const Weights *w;      /* borrowed, or NULL */
@@ -19,8 +19,8 @@ typedef struct Net {
 
 void net_prefix(Net *n, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* y = act(x w^T + bias) + residual; x [T, in] in the run's precision. The result is F32 with a residual or when
- * `wide`, else in the run's precision. name: without ".weight". */
+/* y = act(x w^T + bias) + residual; x [T, in] in the run's precision. The result is F32 with a
+ * residual or when `wide`, else in the run's precision. name: without ".weight". */
 typedef struct NetLinear {
     const char *name;
     ProgValue x;
@@ -33,7 +33,7 @@ ProgValue net_linear(Net *n, const NetLinear *a);
 
 /* A vector [count] by its full name behind the prefix. */
 ProgValue net_vector(Net *n, const char *name, int64_t count);
-/* RMS norm of x [T, d] F32 with the weight `name`; F32 when wide, else in the run's precision. */
+/* RMS norm of x [T, d] F32 with name.weight; F32 when wide, else in the run's precision. */
 ProgValue net_rms(Net *n, const char *name, ProgValue x, int64_t d, bool wide);
 /* Layer norm with name.weight and name.bias. */
 ProgValue net_layer_norm(Net *n, const char *name, ProgValue x, int64_t d, bool wide);

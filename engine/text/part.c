@@ -17,7 +17,7 @@
 #include "engine/text/tekken.h"
 #include "engine/text/unigram.h"
 
-/* ---- opening --------------------------------------------------------------------------------- */
+/* ---- opening ----------------------------------------------------------------------------- */
 
 /* The tokenizer file beside a model file, when there is one. */
 static Status open_own_tokenizer(const char *path, Tokenizer **out, Error *err)
@@ -45,7 +45,8 @@ static Status open_qwen3(Host *h, const TextPartSource *s, TextPart *p, Error *e
     return decoder_new(h, &decoder_qwen3, s->weights, &dims, s->path, &p->model, err);
 }
 
-/* The tokenizer lies in the model file. A dummy run has no contents and only counts: any tokenizer will do. */
+/* The tokenizer lies in the model file. A dummy run has no contents and only counts: any
+ * tokenizer will do. */
 static Status open_tekken(Host *h, const Weights *w, Tokenizer **out, Error *err)
 {
     KView data;
@@ -122,7 +123,7 @@ void text_part_fini(TextPart *p)
     *p = (TextPart){ 0 };
 }
 
-/* ---- prompts --------------------------------------------------------------------------------- */
+/* ---- prompts ----------------------------------------------------------------------------- */
 
 typedef struct Lookup {
     const TextPart *part;
@@ -152,7 +153,7 @@ static Status tokenize(const TextPart *p, Host *h, const char *text, Prompt **ou
     return OK;
 }
 
-/* ---- sections -------------------------------------------------------------------------------- */
+/* ---- sections ---------------------------------------------------------------------------- */
 
 /* The tokens of one section as the network takes them. */
 typedef struct SectionTokens {
@@ -213,7 +214,8 @@ static Status run_empty(const TextPart *p, Host *h, size_t count, Tensor **state
     return status;
 }
 
-/* z = (z - z_empty) w + z_empty for every token whose weight is not 1; states are still ours alone. */
+/* z = (z - z_empty) w + z_empty for every token whose weight is not 1; states are still ours
+ * alone. */
 static Status apply_weights(const TextPart *p, Host *h, const Prompt *prompt,
                             const PromptSection *section, Tensor *states, Error *err)
 {

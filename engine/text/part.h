@@ -27,8 +27,8 @@ typedef struct TextPartSource {
 Status text_part_open(Host *h, const TextPartSource *source, TextPart *out, Error *err);
 void text_part_fini(TextPart *p);
 
-/* All sections side by side along the tokens, weights applied: states [1, T, C]. pooled [1, C] of the first section, or NULL
- * when the network has none; it may be NULL. */
+/* All sections side by side along the tokens, weights applied: states [1, T, C]. pooled [1, C]
+ * of the first section, or NULL when the network has none; it may be NULL. */
 Status text_part_encode(const TextPart *p, Host *h, const char *text, Tensor **states,
                         Tensor **pooled, Error *err);
 /* The pooled vector alone, which needs only the first section and no weights. */

@@ -13,7 +13,8 @@ typedef struct Pieces {
     uint32_t n;
 } Pieces;
 
-/* A walk down the set: pieces [first, last) begin with the `depth` bytes that were taken so far. */
+/* A walk down the set: pieces [first, last) begin with the `depth` bytes that were taken so
+ * far. */
 typedef struct PieceWalk {
     uint32_t first, last, depth;
 } PieceWalk;

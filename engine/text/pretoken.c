@@ -101,7 +101,7 @@ static size_t rest_end(const PretokenRule *rule, const char *text, size_t n, Pla
     return end;
 }
 
-/* White space up to its last line end; else all but the last character when something follows. */
+/* White space up to its last line end; else all but its last character when more follows. */
 static size_t space_end(const PretokenRule *rule, const char *text, size_t n, Place p)
 {
     size_t last = p.at, line = p.at;

@@ -9,10 +9,11 @@
  * One family of patterns, alternatives tried in order at each place:
  *
  *   contractions   's 't 're 've 'm 'll 'd, in either case when any_case
- *   letters        an optional lead and \p{L}+; the lead is any character but line ends, letters and numbers when
- *                  any_lead, else a blank
+ *   letters        an optional lead and \p{L}+; the lead is any character but line ends,
+ *                  letters and numbers when any_lead, else a blank
  *   numbers        \p{N}{1,digits}, or an optional blank and \p{N}+ when digits is 0
- *   rest           an optional blank and [^\s\p{L}\p{N}]+, with the line ends behind it when line_ends
+ *   rest           an optional blank and [^\s\p{L}\p{N}]+, with the line ends behind it when
+ *                  line_ends
  *   line ends      \s*[\r\n]+ when line_ends
  *   white space    \s+(?!\S), else \s+
  */
@@ -29,7 +30,7 @@ extern const PretokenRule
 /* End of the pre-token that starts at `at` (at < n); text is valid UTF-8. */
 size_t pretoken_end(const PretokenRule *rule, const char *text, size_t n, size_t at);
 
-/* Length of the contraction at `at`, an apostrophe, or 0. U+017F counts as an s in either case. */
+/* Length of the contraction at `at`, an apostrophe, or 0. With any_case U+017F is an s. */
 size_t pretoken_contraction(const char *text, size_t n, size_t at, bool any_case);
 
 #endif

@@ -44,7 +44,7 @@ static bool grow(void **items, size_t count, size_t *capacity, size_t size)
     return true;
 }
 
-/* ---- parts ----------------------------------------------------------------------------------- */
+/* ---- parts ------------------------------------------------------------------------------- */
 
 static Status add_token(Builder *b, PromptToken token)
 {
@@ -96,7 +96,7 @@ done:
     return status;
 }
 
-/* ---- embeddings ------------------------------------------------------------------------------ */
+/* ---- embeddings -------------------------------------------------------------------------- */
 
 /* Keeps the object in the prompt and adds a token per row. */
 static Status add_embedding(Builder *b, PromptEmbedding found, double weight)
@@ -128,7 +128,8 @@ static Status note_missing(Builder *b, const char *name)
     return OK;
 }
 
-/* Copies the words of text (split at white space) from the one numbered `first`, joined by blanks. */
+/* Copies the words of text (split at white space) from the one numbered `first`, joined by
+ * blanks. */
 static void join_words(const char *text, size_t n, size_t first, size_t most, Str *out)
 {
     size_t word = 0, written = 0;
@@ -165,8 +166,9 @@ static size_t count_chars(const char *text, size_t n)
     return count;
 }
 
-/* The name without its commas at both ends; what the commas displaced goes before `rest`. The reference counts the
- * characters that are left and drops as many from the front of the name, so leading commas swallow letters. */
+/* The name without its commas at both ends; what the commas displaced goes before `rest`. The
+ * reference counts the characters that are left and drops as many from the front of the name,
+ * so leading commas swallow letters. */
 static void strip_commas(Str *name, Str *rest)
 {
     size_t first = 0, last = name->length;
@@ -197,7 +199,7 @@ static Status look_up(Builder *b, const Str *name, PromptEmbedding *found)
     return b->find(b->user, name->text, found, b->err);
 }
 
-/* A part that begins with the mark: looks the name up, then goes on with what stands behind it. */
+/* A part that begins with the mark: looks the name up, then goes on with what is behind it. */
 static Status add_named(Builder *b, const char *text, size_t n, double weight)
 {
     Str name = { 0 }, asked = { 0 }, rest = { 0 };
@@ -263,7 +265,7 @@ static Status add_piece(Builder *b, const char *text, size_t n, double weight)
     }
 }
 
-/* ---- sections -------------------------------------------------------------------------------- */
+/* ---- sections ---------------------------------------------------------------------------- */
 
 static Status lay(Builder *b, PromptToken token)
 {
@@ -316,7 +318,8 @@ static Status pad_section(Builder *b, size_t times)
     return OK;
 }
 
-/* The tokens of one part: over the end of a section a long part is cut, a short one moves to the next. */
+/* The tokens of one part: over the end of a section a long part is cut, a short one moves to
+ * the next. */
 static Status lay_part(Builder *b, const PromptToken *tokens, size_t n)
 {
     const Prompt *p = b->prompt;
@@ -363,7 +366,7 @@ static Status lay_sections(Builder *b)
     return length < wanted && b->rules->pad >= 0 ? pad_section(b, wanted - length) : OK;
 }
 
-/* ---- the whole ------------------------------------------------------------------------------- */
+/* ---- the whole --------------------------------------------------------------------------- */
 
 static void prompt_destroy(void *object)
 {

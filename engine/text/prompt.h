@@ -1,4 +1,4 @@
-/* prompt.h - from a prompt to token sections: weights, embeddings, padding, the same rules for every encoder. */
+/* prompt.h - from a prompt to token sections: weights, embeddings, padding. */
 #ifndef WEFT_TEXT_PROMPT_H
 #define WEFT_TEXT_PROMPT_H
 
@@ -16,14 +16,15 @@ typedef struct PromptRules {
     const char *end_text; /* a part that equals it is the end token, or NULL; borrowed */
 } PromptRules;
 
-/* A learned embedding that a prompt names: an opaque object of the caller with a number of rows. */
+/* A learned embedding that a prompt names: an opaque object of the caller with a number of
+ * rows. */
 typedef struct PromptEmbedding {
     const void *object; /* starts with a Ref; the prompt holds one reference */
     int64_t rows;
 } PromptEmbedding;
 
-/* Finds `embedding:name`. Sets out->object to NULL when there is none of that name (no error). The reference in *out
- * goes to the prompt. */
+/* Finds `embedding:name`. Sets out->object to NULL when there is none of that name (no error).
+ * The reference in *out goes to the prompt. */
 typedef Status (*PromptFindFn)(void *user, const char *name, PromptEmbedding *out, Error *err);
 
 typedef struct PromptToken {
@@ -51,9 +52,9 @@ typedef struct Prompt {
     size_t missing_count;
 } Prompt;
 
-/* Cuts n bytes of text into weighted parts, tokenizes them and lays them into sections (spec: ComfyUI's SDTokenizer).
- * find may be NULL: then `embedding:` is plain text. Time is linear in n but for the tokenizer.
- * Errors: E_NOMEM and what find gives. */
+/* Cuts n bytes of text into weighted parts, tokenizes them and lays them into sections (spec:
+ * ComfyUI's SDTokenizer). find may be NULL: then `embedding:` is plain text. Time is linear in
+ * n but for the tokenizer. Errors: E_NOMEM and what find gives. */
 Status prompt_tokenize(const Tokenizer *t, const PromptRules *rules, PromptFindFn find,
                        void *user, const char *text, size_t n, Prompt **out, Error *err);
 

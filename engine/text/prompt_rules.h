@@ -1,4 +1,4 @@
-/* prompt_rules.h - how each published encoder wants its prompts (docs/models; ComfyUI's tokenizer classes). */
+/* prompt_rules.h - how each published encoder wants its prompts. */
 #ifndef WEFT_TEXT_PROMPT_RULES_H
 #define WEFT_TEXT_PROMPT_RULES_H
 

@@ -6,9 +6,10 @@
 #include "engine/text/prompt.h"
 
 /*
- * Dimensions from the tensors, states 9, 18, 27 and klein's prompt rules; an own small model says otherwise in its
- * header metadata: weft.layers ("2,3,4"), weft.pad_id, weft.min_length, weft.template (one "{}"). rules->template is
- * borrowed from weights. Errors: E_MISSING, E_SHAPE, E_FORMAT (metadata that cannot be read).
+ * Dimensions from the tensors, states 9, 18, 27 and klein's prompt rules; an own small model
+ * says otherwise in its header metadata: weft.layers ("2,3,4"), weft.pad_id, weft.min_length,
+ * weft.template (one "{}"). rules->template is borrowed from weights. Errors: E_MISSING,
+ * E_SHAPE, E_FORMAT (metadata that cannot be read).
  * Source: Yang et al., Qwen3 Technical Report (2025).
  */
 Status qwen3_describe(const Weights *w, DecoderDims *dims, PromptRules *rules, Error *err);

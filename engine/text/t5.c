@@ -24,8 +24,9 @@ const T5Dims t5_published = { .vocab = 32128,
                               .layers = 24,
                               .gated = true };
 
-/* Bucket of the distance key - query. Half the buckets are for keys behind the query; in each half the first half
- * are exact, the others grow by logarithm up to a distance of 128. Float32, cut towards zero. */
+/* Bucket of the distance key - query. Half the buckets are for keys behind the query; in each
+ * half the first half are exact, the others grow by logarithm up to a distance of 128. Float32,
+ * cut towards zero. */
 static int64_t bucket_of(int64_t distance, int64_t buckets)
 {
     int64_t half = buckets / 2, exact = half / 2;
@@ -118,7 +119,8 @@ static ProgValue feed_forward(Net *n, const T5Dims *d, ProgValue x)
                                        .residual = x });
 }
 
-/* The final norm, and for a distilled encoder the two layers that lead to the width of the larger one. */
+/* The final norm, and for a distilled encoder the two layers that lead to the width of the
+ * larger one. */
 static ProgValue finish(Net *n, const T5Dims *d, ProgValue x)
 {
     net_prefix(n, "encoder.");

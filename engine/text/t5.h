@@ -1,4 +1,4 @@
-/* t5.h - the T5 encoder: v1.1 (gated GELU), v1.0 (ReLU), and a base encoder projected to another width. */
+/* t5.h - the T5 encoder: v1.1 (gated GELU), v1.0 (ReLU), distilled with a projection. */
 #ifndef WEFT_TEXT_T5_H
 #define WEFT_TEXT_T5_H
 
@@ -18,10 +18,12 @@ Status t5_read_dims(const Weights *w, T5Dims *dims, Error *err);
 extern const T5Dims t5_published; /* T5-XXL v1.1 */
 
 /*
- * The network: states [T, h] (or [T, projected]). Attention without scale, with a learned bias per head and bucket of
- * the distance; no mask, pads take part. Tensors are named as in transformers: shared.weight, encoder.block.i.*.
- * weights may be NULL (dummy). Errors: E_MISSING, E_SHAPE, E_NOMEM.
- * Source: Raffel et al., Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer (2020).
+ * The network: states [T, h] (or [T, projected]). Attention without scale, with a learned bias
+ * per head and bucket of the distance; no mask, pads take part. Tensors are named as in
+ * transformers: shared.weight, encoder.block.i.*. weights may be NULL (dummy).
+ * Errors: E_MISSING, E_SHAPE, E_NOMEM.
+ * Source: Raffel et al., Exploring the Limits of Transfer Learning with a Unified Text-to-Text
+ * Transformer (2020).
  */
 Status t5_new(Host *h, const Weights *weights, const T5Dims *dims, const char *file,
               TextModel **out, Error *err);

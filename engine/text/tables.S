@@ -1,4 +1,4 @@
-/* tables.S - the built-in tokenizer tables, placed in read-only memory and used where they lie. */
+/* tables.S - the built-in tokenizer tables, used where they lie in read-only memory. */
         .section .rodata
 
         .macro table name, path

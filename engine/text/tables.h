@@ -1,4 +1,4 @@
-/* tables.h - the built-in tokenizer tables (data/NOTICE.md), used in place from read-only memory. */
+/* tables.h - the built-in tokenizer tables, used in place (data/NOTICE.md). */
 #ifndef WEFT_TEXT_TABLES_H
 #define WEFT_TEXT_TABLES_H
 

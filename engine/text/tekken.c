@@ -33,7 +33,7 @@ static Status no_memory(Error *err)
     return error_set(err, E_NOMEM, "out of memory for a tokenizer");
 }
 
-/* ---- reading --------------------------------------------------------------------------------- */
+/* ---- reading ----------------------------------------------------------------------------- */
 
 static int base64_value(char c)
 {
@@ -127,7 +127,7 @@ static Status read_specials(const Json *root, Vocabulary *v, PieceSet *out, Erro
     return ok ? OK : no_memory(err);
 }
 
-/* ---- merges ---------------------------------------------------------------------------------- */
+/* ---- merges ------------------------------------------------------------------------------ */
 
 static uint32_t hash_bytes(const char *s, size_t n)
 {

@@ -63,7 +63,7 @@ CharClass unicode_class(int32_t cp)
     return CHAR_OTHER;
 }
 
-/* ---- NFC ------------------------------------------------------------------------------------- */
+/* ---- NFC --------------------------------------------------------------------------------- */
 
 /* Code points under way. */
 typedef struct Points {
@@ -87,8 +87,8 @@ static int combining_class(int32_t cp)
     return utf8proc_get_property(cp)->combining_class;
 }
 
-/* Stable sort of a run of marks by combining class: insertion while short, else by counting over the 256
- * classes, so that hostile runs cost no more than their length. */
+/* Stable sort of a run of marks by combining class: insertion while short, else by counting
+ * over the 256 classes, so that hostile runs cost no more than their length. */
 static bool sort_marks(int32_t *run, size_t n)
 {
     if (n <= 32) {
@@ -168,7 +168,7 @@ done:
     mem_free(p.at);
 }
 
-/* ---- lower case ------------------------------------------------------------------------------ */
+/* ---- lower case -------------------------------------------------------------------------- */
 
 /* Property Case_Ignorable: marks, formats, modifiers, and the punctuation that joins words. */
 static bool is_case_ignorable(int32_t cp)
@@ -220,10 +220,10 @@ void unicode_lower(const char *s, size_t n, Str *out)
     }
 }
 
-/* ---- numbers --------------------------------------------------------------------------------- */
+/* ---- numbers ----------------------------------------------------------------------------- */
 
-/* Value of a decimal digit (category Nd), or -1. Runs of ten start at ...0 or ...6 of their row of 16, but for
- * the compatibility digits, which decompose to ASCII. */
+/* Value of a decimal digit (category Nd), or -1. Runs of ten start at ...0 or ...6 of their row
+ * of 16, but for the compatibility digits, which decompose to ASCII. */
 static int digit_value(int32_t cp)
 {
     int32_t plain[4];

@@ -41,7 +41,7 @@ typedef struct Work {
     size_t capacity;
 } Work;
 
-/* ---- the best path --------------------------------------------------------------------------- */
+/* ---- the best path ----------------------------------------------------------------------- */
 
 static bool work_reserve(Work *w, size_t n)
 {
@@ -60,14 +60,16 @@ static bool work_reserve(Work *w, size_t n)
     return true;
 }
 
-/* Of two paths with equal scores the one found first stays, which is that of the longer last piece. */
+/* Of two paths with equal scores the one found first stays, which is that of the longer last
+ * piece. */
 static void reach(Node *node, double score, size_t from, int32_t id)
 {
     if (node->from < 0 || score > node->score)
         *node = (Node){ .score = score, .from = (int64_t)from, .id = id };
 }
 
-/* Tries all pieces that start at `at`, and the unknown piece when none is exactly one character long. */
+/* Tries all pieces that start at `at`, and the unknown piece when none is exactly one character
+ * long. */
 static size_t extend(const Unigram *u, Node *nodes, const char *word, size_t n, size_t at)
 {
     size_t length;
@@ -109,7 +111,7 @@ static void encode_word(const Unigram *u, Work *w, const char *word, size_t n, I
         ids_add(out, w->path[--count]);
 }
 
-/* ---- normalising ----------------------------------------------------------------------------- */
+/* ---- normalising ------------------------------------------------------------------------- */
 
 /* Bytes of text without the white space at its end. */
 static size_t stripped_length(const char *text, size_t n)
@@ -171,7 +173,7 @@ static void encode_section(const Unigram *u, Work *w, const char *text, size_t n
     str_fini(&words);
 }
 
-/* ---- special tokens -------------------------------------------------------------------------- */
+/* ---- special tokens ---------------------------------------------------------------------- */
 
 /* Length of `<extra_id_N>` at text, N from 0 to 99 without leading zeros, and its id. */
 static size_t extra_at(const char *text, size_t n, int32_t *id)
@@ -225,7 +227,7 @@ static Status unigram_encode(const Tokenizer *t, const char *text, size_t n, Ids
     return OK;
 }
 
-/* ---- the table ------------------------------------------------------------------------------- */
+/* ---- the table --------------------------------------------------------------------------- */
 
 static size_t padded(size_t bytes)
 {

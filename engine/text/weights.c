@@ -1,7 +1,8 @@
 /* weights.c - the weight syntax of prompts: (text), (text:1.3), nested.
  *
- * The rule is recursive (a piece in brackets is split again by the same rule). Here the partner of every bracket is
- * found first, so that each level steps over the pieces inside it, and the recursion is a stack of ranges.
+ * The rule is recursive (a piece in brackets is split again by the same rule). Here the partner
+ * of every bracket is found first, so that each level steps over the pieces inside it, and the
+ * recursion is a stack of ranges.
  */
 #include "engine/text/weights.h"
 
@@ -93,8 +94,8 @@ static bool add_piece(WeightedPieces *out, WeightedPiece piece)
     return true;
 }
 
-/* Reads the number behind the last colon of [at, end); brackets cannot be part of one, so the search ends there.
- * Sets *end to the colon. */
+/* Reads the number behind the last colon of [at, end); brackets cannot be part of one, so the
+ * search ends there. Sets *end to the colon. */
 static void cut_number(Split *s, size_t at, size_t *end, double *value)
 {
     const char *text = s->text;
@@ -111,8 +112,8 @@ static void cut_number(Split *s, size_t at, size_t *end, double *value)
     str_fini(&number);
 }
 
-/* End of the plain text at `at`: the next bracket that opens a piece. A stray `)` makes the level negative, and the
- * brackets that bring it back to zero are plain. */
+/* End of the plain text at `at`: the next bracket that opens a piece. A stray `)` makes the
+ * level negative, and the brackets that bring it back to zero are plain. */
 static size_t plain_end(const char *text, size_t at, size_t end)
 {
     int64_t level = 0;

@@ -21,8 +21,8 @@ void weights_escape(const char *text, size_t n, Str *out);
 /* Appends text with 00 01 as `)` and 00 02 as `(`. */
 void weights_restore(const char *text, size_t n, Str *out);
 
-/* Splits escaped text. A bracketed piece multiplies the weight by 1.1, or sets it to the number behind its last
- * colon. Linear in n, nesting of any depth. Errors: E_NOMEM. */
+/* Splits escaped text. A bracketed piece multiplies the weight by 1.1, or sets it to the number
+ * behind its last colon. Linear in n, nesting of any depth. Errors: E_NOMEM. */
 Status weights_split(const char *text, size_t n, WeightedPieces *out, Error *err);
 
 #endif

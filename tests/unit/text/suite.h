@@ -17,7 +17,8 @@ int run_model_tests(void);
 int run_file_tests(void);
 int run_encoder_tests(void);
 
-/* Path of a file of the shared reference material, or NULL when it is not there (the test skips). */
+/* Path of a file of the shared reference material, or NULL when it is not there (the test
+ * skips). */
 const char *shared_path(const char *name);
 /* Parses a JSON file of it; skips the running test when it is absent. */
 JsonDoc *shared_json(const char *name);

@@ -1,4 +1,4 @@
-/* test_encoder.c - the CLIP value: opening by content, weights, sections, dummy runs, own small models. */
+/* test_encoder.c - the CLIP value: opening by content, weights, sections, dummy runs. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,7 +32,7 @@ static TextFile shared_file(const char *name, char path[512])
         printf("%s is not at hand\n", name);
         skip();
     }
-    snprintf(path, 512, "%s", full);
+    snprintf(path, 512, "%s", full ? full : "");
     return (TextFile){ .name = strrchr(path, '/') + 1, .path = path };
 }
 

@@ -84,7 +84,8 @@ static Status nothing_found(void *user, const char *name, PromptEmbedding *out, 
     return OK;
 }
 
-/* The n-th allocation fails, for every n until none does: an error each time, and no leak under ASan. */
+/* The n-th allocation fails, for every n until none does: an error each time, and no leak under
+ * ASan. */
 static void every_allocation_may_fail(void **state)
 {
     static const char text[] =

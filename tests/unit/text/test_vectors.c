@@ -1,4 +1,4 @@
-/* test_vectors.c - every prompt of the reference's tokenizer vectors: ids, weights, words, sections. */
+/* test_vectors.c - every prompt of the reference's tokenizer vectors. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
