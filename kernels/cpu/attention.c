@@ -15,7 +15,7 @@
 #include <omp.h>
 #include <string.h>
 
-enum { QUERY_ROWS = 96, KEY_BLOCK = 256 };
+enum { QUERY_ROWS = 96, KEY_BLOCK = 512 };
 
 typedef struct Plan {
     const GemmKernel *k;

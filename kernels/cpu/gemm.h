@@ -64,6 +64,7 @@ typedef struct GemmOps {
     void (*narrow)(uint16_t *dst, const float *src, int64_t n); /* F32 to BF16, nearest even */
     void (*round)(float *dst, const float *src, int64_t n);     /* F32 to BF16 and back */
     void (*half)(float *dst, const uint16_t *src, int64_t n);   /* F16 to F32 */
+    void (*fp8)(float *dst, const uint8_t *src, bool e5m2, int64_t n); /* E4M3 or E5M2 to F32 */
     /* dst = LayerNorm(src) * (1 + scale) + shift; shift may be NULL. dst may be src. */
     void (*norm)(float *dst, const float *src, const float *scale, const float *shift,
                  int64_t n, float eps);

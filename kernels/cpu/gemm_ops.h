@@ -122,6 +122,24 @@ __attribute__((unused)) static void ops_half(float *dst, const uint16_t *src, in
     }
 }
 
+/* E4M3 has a NaN and no infinity; E5M2 is the upper half of an F16. Both by rebiasing, as above. */
+static void ops_fp8(float *dst, const uint8_t *src, bool e5m2, int64_t n)
+{
+    if (e5m2)
+        for (int64_t i = 0; i < n; i++) {
+            uint32_t v = src[i], magnitude = (v & 0x7fu) << 21;
+            uint32_t bits = ops_bits(ops_float(magnitude) * 0x1p112f);
+            if ((v & 0x7cu) == 0x7cu) bits = magnitude | 0x7f800000u;
+            dst[i] = ops_float(bits | (v & 0x80u) << 24);
+        }
+    else
+        for (int64_t i = 0; i < n; i++) {
+            uint32_t v = src[i], bits = ops_bits(ops_float((v & 0x7fu) << 20) * 0x1p120f);
+            if ((v & 0x7fu) == 0x7fu) bits = 0x7fc00000u;
+            dst[i] = ops_float(bits | (v & 0x80u) << 24);
+        }
+}
+
 /* Sums in 16 lanes whatever the path's vectors are, folded pairwise. */
 GEMM_INLINE float ops_fold(float *lane)
 {
@@ -306,6 +324,6 @@ static void ops_scale(float *dst, const float *src, float by, int64_t n)
 
 #define GEMM_ROW_OPS                                                                           \
     .widen = ops_widen, .narrow = ops_narrow, .round = ops_round, .norm = ops_norm,            \
-    .affine = ops_affine, .interleave = ops_interleave, .scale = ops_scale
+    .affine = ops_affine, .fp8 = ops_fp8, .interleave = ops_interleave, .scale = ops_scale
 
 #endif

@@ -47,6 +47,11 @@ static KResult row_floats(const GemmOps *ops, const KWeight *w, int64_t row, int
                           int64_t count, float *out)
 {
     const char *at = (const char *)w->data + row * w->row_bytes;
+    if (w->dtype == K_F8_E4M3 || w->dtype == K_F8_E5M2) {
+        ops->fp8(out, (const uint8_t *)at + first, w->dtype == K_F8_E5M2, count);
+        if (w->scale) ops->scale(out, out, *w->scale, count);
+        return K_OK;
+    }
     if (!pack_is_plain(w)) return k_weight_row(w, row, first, count, out);
     if (w->dtype == K_BF16)
         ops->widen(out, (const uint16_t *)(const void *)at + first, count);
