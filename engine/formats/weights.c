@@ -52,6 +52,20 @@ Status weights_open(const char *path, const WeightsOptions *options, Weights **o
     return status;
 }
 
+Status weights_from_shapes(const char *path, KDtype type, const WeightsShape *rows,
+                           size_t count, Weights **out, Error *err)
+{
+    Weights *w = table_new();
+    Status status = w ? source_from_shapes(path, type, rows, count, &w->table, &w->source, err)
+                      : no_memory(err);
+
+    if (status == OK)
+        *out = w;
+    else
+        ref_drop(w);
+    return status;
+}
+
 static bool strip_prefix(void *user, const char *name, char *buf, size_t size)
 {
     const char *prefix = user;

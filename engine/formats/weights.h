@@ -26,6 +26,17 @@ typedef struct WeightsOptions {
 /* options may be NULL. Errors: E_IO, E_FORMAT (file and offset), E_UNSUPPORTED (a pickle), E_NOMEM. */
 Status weights_open(const char *path, const WeightsOptions *options, Weights **out, Error *err);
 
+/* One tensor of a table without contents. */
+typedef struct WeightsShape {
+    char name[96];
+    int ndim; /* 1 to 4 */
+    int64_t shape[4];
+} WeightsShape;
+/* A table of names and shapes alone, for dummy runs of models whose file is missing: as if opened with
+ * `dummy`, and tensors' data are NULL. rows are copied. Errors: E_SHAPE, E_NOMEM. */
+Status weights_from_shapes(const char *path, KDtype type, const WeightsShape *rows,
+                           size_t count, Weights **out, Error *err);
+
 static inline Weights *weights_ref(const Weights *w)
 {
     return ref_take(w);

@@ -216,3 +216,48 @@ Status source_open(const char *path, const WeightsOptions *options, Map *table, 
         ref_drop(s);
     return status;
 }
+
+/* ---- shapes without contents --------------------------------------------------------------------- */
+
+static Status add_shape(Source *s, Map *table, KDtype type, const WeightsShape *row, Error *err)
+{
+    Entry *e = arena_alloc(s->arena, sizeof *e);
+    int64_t *shape = arena_array(s->arena, 4, sizeof *shape);
+    int64_t count = 1;
+
+    if (!e || !shape) return no_memory(err);
+    for (int i = 0; i < row->ndim && i < 4; i++) {
+        shape[i] = row->shape[i];
+        if (shape[i] <= 0 || __builtin_mul_overflow(count, shape[i], &count) ||
+            count > INT64_MAX / 16)
+            return error_set(err, E_SHAPE, "%s has a bad shape", row->name);
+    }
+    if (row->ndim < 1 || row->ndim > 4)
+        return error_set(err, E_SHAPE, "%s has a bad shape", row->name);
+    *e = (Entry){ .type = type,
+                  .dtype = k_dtype_name(type),
+                  .ndim = row->ndim,
+                  .shape = shape,
+                  .count = count,
+                  .row = shape[row->ndim - 1],
+                  .size = (size_t)count * k_dtype_block_bytes(type) };
+    return map_put(table, row->name, e) ? OK : no_memory(err);
+}
+
+Status source_from_shapes(const char *path, KDtype type, const WeightsShape *rows, size_t count,
+                          Map *table, Source **out, Error *err)
+{
+    const WeightsOptions options = { .dummy = true };
+    Source *s = NULL;
+
+    TRY(source_new(path, &options, &s, err));
+    for (size_t i = 0; i < count; i++) {
+        Status status = add_shape(s, table, type, &rows[i], err);
+        if (status != OK) {
+            ref_drop(s);
+            return status;
+        }
+    }
+    *out = s;
+    return OK;
+}

@@ -43,6 +43,10 @@ typedef struct Source {
 Status source_open(const char *path, const WeightsOptions *options, Map *table, Source **out,
                    Error *err);
 
+/* Fills `table` with tensors that have shapes and no data. */
+Status source_from_shapes(const char *path, KDtype type, const WeightsShape *rows, size_t count,
+                          Map *table, Source **out, Error *err);
+
 /* Fills `table` from a mapped GGUF file (weights_gguf.c). */
 Status source_add_gguf(Source *s, Map *table, const FileMap *map, Error *err);
 

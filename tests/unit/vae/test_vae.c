@@ -7,6 +7,7 @@
 
 #include "engine/base/mem.h"
 #include "engine/vae/net.h"
+#include "engine/vae/published.h"
 
 enum { MAX_STAGES = 64 };
 
@@ -356,6 +357,31 @@ static void a_dummy_run_counts_and_gives_zeros(void **state)
     weights_unref(w);
 }
 
+static void published_sizes_give_a_cost_without_a_file(void **state)
+{
+    (void)state;
+    VaeCost cost;
+    Vae *v = NULL;
+    const char *what = NULL;
+    Error err = { 0 };
+    Host *h = open_host(false, true);
+    if (vae_open_published(h, "flux2-vae.safetensors", &v, &what, &err) != OK)
+        fail_msg("%s", err.message);
+    assert_int_equal(vae_ratio(v), 16);
+    if (vae_decode_cost(v, 512, 512, &cost, &err) != OK) fail_msg("%s", err.message);
+    print_message(
+        "FLUX.2 decode at 512: %d operations, arena %zu bytes, weights %zu bytes, %.4g FLOP\n",
+        cost.operations, cost.arena_bytes, cost.weight_bytes, cost.flops);
+    assert_true(cost.weight_bytes > 2 * 49000000 && cost.weight_bytes < 2 * 50000000);
+    if (vae_encode_cost(v, 512, 512, &cost, &err) != OK) fail_msg("%s", err.message);
+    vae_unref(v);
+    if (vae_open_published(h, "ae.safetensors", &v, &what, &err) != OK)
+        fail_msg("%s", err.message);
+    assert_int_equal(vae_channels(v), 16);
+    vae_unref(v);
+    host_free(h);
+}
+
 int group_vae(void)
 {
     const struct CMUnitTest tests[] = {
@@ -366,6 +392,7 @@ int group_vae(void)
         cmocka_unit_test(quant_convs_are_found_in_either_place),
         cmocka_unit_test(batches_alpha_and_errors),
         cmocka_unit_test(a_dummy_run_counts_and_gives_zeros),
+        cmocka_unit_test(published_sizes_give_a_cost_without_a_file),
     };
     return cmocka_run_group_tests_name("vae", tests, NULL, NULL);
 }
