@@ -13,7 +13,13 @@
 #include <omp.h>
 #include <string.h>
 
-enum { MAX_BLOCK_CHUNKS = 96, BLOCK_CHUNKS_MULTIPLE = 16, SLAB_BYTES = 64 << 20 };
+enum {
+    UNCUT_CHUNKS = 96,
+    BLOCK_CHUNKS_BF16 = 48,
+    BLOCK_CHUNKS_F32 = 96,
+    BLOCK_CHUNKS_MULTIPLE = 16,
+    SLAB_BYTES = 64 << 20,
+};
 
 typedef struct Plan {
     const GemmKernel *k;
@@ -47,10 +53,18 @@ static int64_t max64(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
+/*
+ * Up to UNCUT_CHUNKS the sums of a tile stay in registers from end to end. Beyond, a block of kc chunks over
+ * c columns must fit the budget (c kc = const): reading x costs 1/c, reading and writing partial sums
+ * 1/kc of the work. For BF16 on tiles about 48 chunks make the sum of both least; float32 products are
+ * so much slower that fewer, longer blocks were measured to be better.
+ */
 static void plan_k(Plan *p, int64_t k)
 {
+    int64_t longest = p->k->elems == 2 ? BLOCK_CHUNKS_BF16 : BLOCK_CHUNKS_F32;
+
     p->chunks = divide_up(k, GEMM_GROUPS * p->k->elems);
-    p->k_blocks = divide_up(p->chunks, MAX_BLOCK_CHUNKS);
+    p->k_blocks = p->chunks <= UNCUT_CHUNKS ? 1 : divide_up(p->chunks, longest);
     p->block_chunks = divide_up(p->chunks, p->k_blocks);
     if (p->k_blocks > 1) p->block_chunks = round_up(p->block_chunks, BLOCK_CHUNKS_MULTIPLE);
     p->k_blocks = divide_up(p->chunks, p->block_chunks);
