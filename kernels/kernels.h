@@ -289,14 +289,16 @@ typedef struct KConv {
 
 /*
  * Statistics of a group norm, as the per-channel affine it amounts to:
- *   mul[c] = weight[c] / sqrt(var_g + eps),  add[c] = bias[c] - mean_g * mul[c]
+ *   mul[c] = weight[c] / sqrt(var_g + eps), rounded first;  add[c] = bias[c] - mean_g * mul[c]
  *   x [p, c] F32 or BF16 (p = h*w); weight, bias [c] F32; groups divides c; mul, add [c] F32
- * Sums in double, in an order fixed by the shape alone.
+ * Sums in double, in an order fixed by the shape alone; serial: in float32 in the order of the positions, as
+ * PyTorch does for channels-last pictures (kernels/serial_moments.h tells why).
  */
 typedef struct KGroupStats {
     KView x, weight, bias;
     int groups;
     float eps;
+    bool serial;
     KView mul, add;
 } KGroupStats;
 

@@ -163,7 +163,7 @@ ProgValue prog_conv(Program *p, const PConv *a)
 
 void prog_group_stats(Program *p, const PGroupStats *a, ProgValue *mul, ProgValue *add)
 {
-    OpDesc d = { .group_stats = { .groups = a->groups, .eps = a->eps } };
+    OpDesc d = { .group_stats = { .groups = a->groups, .eps = a->eps, .serial = a->serial } };
     KView s = shape_of(p, a->x);
     ProgValue x = a->x;
 

@@ -111,6 +111,7 @@ typedef struct PGroupStats {
     ProgValue x, weight, bias; /* x [p, c] or [h, w, c] */
     int groups;
     float eps;
+    bool serial;
     ProgValue mul, add; /* absent: made */
 } PGroupStats;
 

@@ -14,6 +14,7 @@ typedef struct Net {
     const Weights *w;
     KDtype act; /* of features */
     bool stages;
+    bool serial_stats; /* float32 sums as the reference has them when it encodes */
 } Net;
 
 Status vae_read_dims(const Weights *w, VaeDims *out, Error *err)
@@ -115,7 +116,8 @@ static void group_norm(const Net *n, const char *path, ProgValue x, ProgValue *m
                                      .weight = param(n, path, "weight"),
                                      .bias = param(n, path, "bias"),
                                      .groups = GROUPS,
-                                     .eps = NORM_EPS },
+                                     .eps = NORM_EPS,
+                                     .serial = n->serial_stats },
                      mul, add);
 }
 
@@ -309,7 +311,7 @@ static void latent_out(const Net *n, const VaeDims *d, ProgValue moments, int64_
 void vae_build_decoder(const VaeDims *d, const Weights *w, int64_t h, int64_t width, bool exact,
                        bool stages, Program *p)
 {
-    const Net n = { p, w, exact ? K_F32 : K_BF16, stages };
+    const Net n = { p, w, exact ? K_F32 : K_BF16, stages, false };
     char path[PATH_MAX_LENGTH];
     int64_t pixels = h * width * d->ratio * d->ratio;
 
@@ -333,7 +335,9 @@ void vae_build_decoder(const VaeDims *d, const Weights *w, int64_t h, int64_t wi
 void vae_build_encoder(const VaeDims *d, const Weights *w, int64_t height, int64_t width,
                        bool exact, bool stages, Program *p)
 {
-    const Net n = { p, w, exact ? K_F32 : K_BF16, stages };
+    /* The reference hands pictures over in channels-last order, which its group norm sums in its own way;
+     * decoding starts from a latent that is not. */
+    const Net n = { p, w, exact ? K_F32 : K_BF16, stages, exact };
     char path[PATH_MAX_LENGTH];
     int64_t pixels = height * width;
 

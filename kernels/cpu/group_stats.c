@@ -8,6 +8,7 @@
 #include "kernels/cpu/vec.h"
 
 #include "kernels/check.h"
+#include "kernels/serial_moments.h"
 
 enum { MAX_CHUNKS = 64, MIN_ROWS = 32 };
 
@@ -61,17 +62,27 @@ static void finish_group(const KGroupStats *d, const double *sums, int64_t chunk
             squares += sums[(k * channels + c) * 2 + 1];
         }
     double mean = sum / size, variance = squares / size - mean * mean;
-    double inverse = 1.0 / sqrt((variance > 0 ? variance : 0) + (double)d->eps);
+    float inverse = (float)(1.0 / sqrt((variance > 0 ? variance : 0) + (double)d->eps));
     for (int64_t c = first; c < first + count; c++) {
-        double m = (double)k_get(&d->weight, c) * inverse;
-        mul[c] = (float)m;
-        add[c] = (float)((double)k_get(&d->bias, c) - mean * m);
+        /* add is made from the rounded mul, so that its rounding cancels where x is near the mean. */
+        mul[c] = k_get(&d->weight, c) * inverse;
+        add[c] = (float)((double)k_get(&d->bias, c) - mean * (double)mul[c]);
     }
+}
+
+static KResult serial_stats(KContext *ctx, const KGroupStats *d)
+{
+    int64_t count = d->x.shape[1] / d->groups;
+#pragma omp parallel for num_threads(ctx->threads) if (d->x.shape[0] * d->x.shape[1] > V_PARALLEL_FROM)
+    for (int64_t g = 0; g < d->groups; g++)
+        serial_finish(d, g * count, count);
+    return K_OK;
 }
 
 KResult CPU_FN(group_stats)(KContext *ctx, const KGroupStats *d)
 {
     K_TRY(k_check_group_stats(d));
+    if (d->serial) return serial_stats(ctx, d);
     int64_t rows = d->x.shape[0], channels = d->x.shape[1], chunks = chunk_count(rows);
     double *sums = k_scratch(ctx, CPU_SCRATCH_FN(group_stats)(ctx, d));
     if (!sums) return K_NO_SCRATCH;

@@ -3,6 +3,7 @@
 
 #include "kernels/check.h"
 #include "kernels/element.h"
+#include "kernels/serial_moments.h"
 
 /* Mean and 1/deviation over all positions of channels [first, first+count). */
 static void group_moments(const KGroupStats *d, int64_t first, int64_t count, double *mean,
@@ -31,11 +32,14 @@ KResult ref_group_stats(KContext *ctx, const KGroupStats *d)
 
     for (int64_t first = 0; first < d->x.shape[1]; first += per_group) {
         double mean, inverse;
+        if (d->serial) {
+            serial_finish(d, first, per_group);
+            continue;
+        }
         group_moments(d, first, per_group, &mean, &inverse);
         for (int64_t c = first; c < first + per_group; c++) {
-            double m = (double)k_get_or(&d->weight, c, 1.0f) * inverse;
-            mul[c] = (float)m;
-            add[c] = (float)((double)k_get_or(&d->bias, c, 0.0f) - mean * m);
+            mul[c] = k_get_or(&d->weight, c, 1.0f) * (float)inverse;
+            add[c] = (float)((double)k_get_or(&d->bias, c, 0.0f) - mean * (double)mul[c]);
         }
     }
     return K_OK;
