@@ -42,11 +42,12 @@ static Status uni_model(Uni *u, const Tensor *y, int k, Tensor *m, Error *err)
     return OK;
 }
 
-/* Everything of one update that depends on the sigmas alone. */
+/* Everything of one update that depends on the sigmas alone. All of it is float32: where steps are close the
+ * differences in phi_k lose half their digits, and the reference's result is made of what is left. */
 typedef struct UniCoeffs {
     int order;
-    double r[UNI_ORDER]; /* relative lambdas of the older estimates; the last is 1 */
-    double R[UNI_ORDER][UNI_ORDER], b[UNI_ORDER];
+    float r[UNI_ORDER]; /* relative lambdas of the older estimates; the last is 1 */
+    float R[UNI_ORDER][UNI_ORDER], b[UNI_ORDER];
     float scale, phi, B; /* on y, on m0, on the sums */
 } UniCoeffs;
 
@@ -57,48 +58,69 @@ static UniCoeffs uni_coeffs(const Uni *u, int target, int order)
     float h = to.lambda - from.lambda, hh = -h;
 
     for (int i = 1; i < order; i++)
-        c.r[i - 1] = (double)((vp_point(u, u->at[i]).lambda - from.lambda) / h);
+        c.r[i - 1] = (vp_point(u, u->at[i]).lambda - from.lambda) / h;
     c.r[order - 1] = 1;
-    double phi_1 = expm1((double)hh), B = u->bh2 ? phi_1 : (double)hh;
-    double phi_k = phi_1 / (double)hh - 1, factorial = 1;
+    float phi_1 = expm1f(hh), B = u->bh2 ? phi_1 : hh;
+    float phi_k = phi_1 / hh - 1;
+    int factorial = 1;
     for (int i = 1; i <= order; i++) {
         for (int j = 0; j < order; j++)
-            c.R[i - 1][j] = pow(c.r[j], i - 1);
-        c.b[i - 1] = phi_k * factorial / B;
+            c.R[i - 1][j] = powf(c.r[j], (float)(i - 1));
+        c.b[i - 1] = phi_k * (float)factorial / B;
         factorial *= i + 1;
-        phi_k = phi_k / (double)hh - 1 / factorial;
+        phi_k = phi_k / hh - (float)(1.0 / factorial);
     }
     c.scale = to.std / from.std;
-    c.phi = to.alpha * (float)phi_1;
-    c.B = to.alpha * (float)B;
+    c.phi = to.alpha * phi_1;
+    c.B = to.alpha * B;
     return c;
 }
 
-/* rho of the first n rows and columns. */
-static void uni_solve(const UniCoeffs *c, int n, double *rho)
+/* rho of the first n rows and columns, by elimination with row pivots. */
+static void uni_solve(const UniCoeffs *c, int n, float *rho)
 {
-    double a[UNI_ORDER * UNI_ORDER];
+    float a[UNI_ORDER][UNI_ORDER + 1];
 
     for (int i = 0; i < n; i++) {
-        rho[i] = c->b[i];
         for (int j = 0; j < n; j++)
-            a[i * n + j] = c->R[i][j];
+            a[i][j] = c->R[i][j];
+        a[i][n] = c->b[i];
     }
-    solve_small(a, rho, n);
+    for (int k = 0; k < n; k++) {
+        int best = k;
+        for (int i = k + 1; i < n; i++)
+            if (fabsf(a[i][k]) > fabsf(a[best][k])) best = i;
+        for (int j = 0; j <= n; j++) {
+            float swap = a[k][j];
+            a[k][j] = a[best][j];
+            a[best][j] = swap;
+        }
+        for (int i = k + 1; i < n; i++) {
+            float f = a[i][k] / a[k][k];
+            for (int j = k; j <= n; j++)
+                a[i][j] -= f * a[k][j];
+        }
+    }
+    for (int k = n - 1; k >= 0; k--) {
+        rho[k] = a[k][n];
+        for (int j = k + 1; j < n; j++)
+            rho[k] -= a[k][j] * rho[j];
+        rho[k] /= a[k][k];
+    }
 }
 
 /* out -= B rho (m_i - m_0) / r */
-static void uni_add(const Uni *u, const UniCoeffs *c, Tensor *out, const Tensor *m, double rho,
-                    double r)
+static void uni_add(const Uni *u, const UniCoeffs *c, Tensor *out, const Tensor *m, float rho,
+                    float r)
 {
-    float w = (float)((double)c->B * rho / r);
+    float w = (float)((double)c->B * (double)rho / (double)r);
     vec_mix3(out, 1, out, -w, m, w, u->m[0]);
 }
 
 /* The predicted state at `target` into u->y, and the part both formulas share into u->base. */
 static void uni_predict(Uni *u, const UniCoeffs *c, const Tensor *y)
 {
-    double rho[UNI_ORDER] = { 0.5 };
+    float rho[UNI_ORDER] = { 0.5f };
 
     vec_mix2(u->base, c->scale, y, -c->phi, u->m[0]);
     tensor_copy(u->y, u->base);
@@ -110,7 +132,7 @@ static void uni_predict(Uni *u, const UniCoeffs *c, const Tensor *y)
 /* The corrected state from the estimate at the prediction. */
 static void uni_correct(Uni *u, const UniCoeffs *c, const Tensor *fresh)
 {
-    double rho[UNI_ORDER] = { 0.5 };
+    float rho[UNI_ORDER] = { 0.5f };
 
     if (c->order > 1) uni_solve(c, c->order, rho);
     tensor_copy(u->y, u->base);
