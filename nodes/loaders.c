@@ -1,12 +1,15 @@
 /* loaders.c - node types that open model files. */
 #include "nodes/loaders.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "engine/formats/weights.h"
 #include "engine/models/model.h"
+#include "engine/models/published.h"
 #include "engine/residency/host.h"
 #include "engine/text/encoder.h"
+#include "engine/vae/published.h"
 #include "engine/vae/vae.h"
 #include "nodes/menus.h"
 #include "nodes/rows.h"
@@ -38,6 +41,23 @@ static Status open_weights(Host *host, const char *folder, const char *name, KDt
     return status;
 }
 
+/* A dummy run may do without the file: when the last error says that it is missing, the error goes. */
+static bool may_miss(NodeCall *call, Status status)
+{
+    if (status != E_MISSING || !host_dummy(call->host)) return false;
+    error_clear(call->err);
+    return true;
+}
+
+/* Says whose sizes take the place of a missing file. */
+static void tell_published(NodeCall *call, const char *name, const char *what)
+{
+    char text[400];
+    snprintf(text, sizeof text, "%s is missing; sizes of %s are taken", name, what);
+    events_emit(call->events,
+                &(Event){ .kind = EV_NOTE, .node = call->id, .path = name, .text = text });
+}
+
 /* ---- UNETLoader ------------------------------------------------------------------------------------- */
 
 typedef struct UnetIn {
@@ -67,10 +87,16 @@ static Status unet_run(NodeCall *call)
     const UnetIn *in = call->in;
     ModelOut *out = call->out;
     Weights *w = NULL;
-    const char *path = NULL;
-    TRY(open_weights(call->host, "diffusion_models", in->unet_name,
-                     cast_from_name(in->weight_dtype), &w, &path, call->err));
-    Status status = model_open(call->host, w, path, &out->model, call->err);
+    const char *path = NULL, *what = NULL;
+    Status status = open_weights(call->host, "diffusion_models", in->unet_name,
+                                 cast_from_name(in->weight_dtype), &w, &path, call->err);
+    if (may_miss(call, status)) {
+        TRY(model_open_published(call->host, in->unet_name, &out->model, &what, call->err));
+        tell_published(call, in->unet_name, what);
+        return OK;
+    }
+    TRY(status);
+    status = model_open(call->host, w, path, &out->model, call->err);
     if (status != OK) error_at_file(call->err, path, -1);
     weights_unref(w);
     return status;
@@ -117,18 +143,11 @@ static const Socket clip_in[] = {
 /* Files by name; one that is missing is allowed in a dummy run, which says so. */
 static Status find_encoder(NodeCall *call, const char *name, TextFile *out)
 {
+    *out = (TextFile){ .name = name };
     Status status = host_find_model(call->host, "text_encoders", name, &out->path, call->err);
-    out->name = name;
-    if (status == OK || status != E_MISSING || !host_dummy(call->host)) return status;
-    error_clear(call->err);
+    if (!may_miss(call, status)) return status;
     out->path = NULL;
-    events_emit(
-        call->events,
-        &(Event){ .kind = EV_NOTE,
-                  .node = call->id,
-                  .path = name,
-                  .text =
-                      "text encoder file is missing; sizes of the published model are taken" });
+    tell_published(call, name, "the published text encoder");
     return OK;
 }
 
@@ -224,9 +243,15 @@ static Status vae_run(NodeCall *call)
     const VaeIn *in = call->in;
     VaeOut *out = call->out;
     Weights *w = NULL;
-    const char *path = NULL;
-    TRY(open_weights(call->host, "vae", in->vae_name, K_F32, &w, &path, call->err));
-    Status status = vae_open(call->host, w, path, &out->vae, call->err);
+    const char *path = NULL, *what = NULL;
+    Status status = open_weights(call->host, "vae", in->vae_name, K_F32, &w, &path, call->err);
+    if (may_miss(call, status)) {
+        TRY(vae_open_published(call->host, in->vae_name, &out->vae, &what, call->err));
+        tell_published(call, in->vae_name, what);
+        return OK;
+    }
+    TRY(status);
+    status = vae_open(call->host, w, path, &out->vae, call->err);
     if (status != OK) error_at_file(call->err, path, -1);
     weights_unref(w);
     return status;
