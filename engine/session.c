@@ -9,6 +9,7 @@
 #include "engine/base/mem.h"
 #include "engine/formats/png_meta.h"
 #include "engine/graph/parse_api.h"
+#include "nodes/script.h"
 #include "nodes/table.h"
 
 enum { FILE_MAX = 1 << 30 };
@@ -30,12 +31,49 @@ static Status make_cache(Session *s, const char *policy, Error *err)
     return cache_new(CACHE_LRU, (size_t)limit, &s->cache, err);
 }
 
+/* Node classes and menus come from the set, which the session takes over. */
+static void use_scripts(Session *s, ScriptSet *set)
+{
+    s->scripts = set;
+    s->menus = (HostMenus){ .registry = script_set_registry(set),
+                            .samplers = script_set_samplers(set),
+                            .schedulers = script_set_schedulers(set) };
+    script_set_extend(set, &s->table);
+    host_set_menus(s->host, &s->menus);
+}
+
+static Status load_scripts(Session *s, Error *err)
+{
+    ScriptSet *set = NULL;
+    TRY(script_set_load(s->lua, &s->lua_limits, &nodes_script_runners, &set, err));
+    use_scripts(s, set);
+    return OK;
+}
+
+Status session_refresh(Session *s, Error *err)
+{
+    ScriptSet *old = s->scripts;
+    if (!script_set_stale(old)) return OK;
+    ScriptSet **grown = mem_realloc(s->retired, (s->retired_count + 1) * sizeof *grown);
+    if (!grown) return error_set(err, E_NOMEM, "no memory for scripts");
+    s->retired = grown;
+    TRY(load_scripts(s, err));
+    grown[s->retired_count++] = old;
+    cache_free(s->cache);
+    s->cache = NULL;
+    return make_cache(s, s->cache_policy, err);
+}
+
 Status session_init(Session *s, const SessionOptions *options, Error *err)
 {
     memset(s, 0, sizeof *s);
     s->table = nodes_table();
+    s->lua = options->lua;
+    s->lua_limits = options->lua_limits;
+    s->cache_policy = options->cache;
     TRY(host_new(&options->host, &s->host, err));
     Status status = make_cache(s, options->cache, err);
+    if (status == OK) status = load_scripts(s, err);
     if (status != OK) session_fini(s);
     return status;
 }
@@ -44,6 +82,10 @@ void session_fini(Session *s)
 {
     cache_free(s->cache);
     host_free(s->host);
+    script_set_free(s->scripts);
+    for (size_t i = 0; i < s->retired_count; i++)
+        script_set_free(s->retired[i]);
+    mem_free(s->retired);
     memset(s, 0, sizeof *s);
 }
 
@@ -110,6 +152,7 @@ static Status parse_text(Workflow *w, Error *err)
 Status workflow_open(Session *s, const char *path, Workflow *out, Error *err)
 {
     Workflow w = { .session = s };
+    TRY(session_refresh(s, err));
     Status status = file_read(path, FILE_MAX, &w.text, &w.length, err);
     if (status != OK) return status == E_NOMEM ? status : E_USAGE;
     w.path = mem_strdup(path);
@@ -126,7 +169,10 @@ Status workflow_open(Session *s, const char *path, Workflow *out, Error *err)
 Status workflow_from_text(Session *s, const char *text, size_t length, Workflow *out,
                           Error *err)
 {
-    Workflow w = { .session = s, .text = mem_strndup(text, length), .length = length };
+    TRY(session_refresh(s, err));
+    Workflow w = {
+        .session = s, .text = mem_strndup(text, length), .length = length
+    };
     w.path = mem_strdup("workflow");
     Status status = w.text && w.path ? parse_text(&w, err)
                                      : error_set(err, E_NOMEM, "no memory for a workflow");

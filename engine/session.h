@@ -7,20 +7,33 @@
 #include "engine/graph/plan.h"
 #include "engine/graph/run.h"
 #include "engine/residency/host.h"
+#include "engine/script/script.h"
 
 typedef struct Session {
     Host *host;      /* owned */
     Cache *cache;    /* owned; NULL = nothing is kept */
     NodeTable table; /* families, and the classes of scripts */
+    ScriptSet *scripts;      /* owned */
+    ScriptSet **retired;     /* owned: sets whose files changed since; values may still name them */
+    size_t retired_count;
+    HostMenus menus;          /* borrowed from scripts */
+    const char *const *lua;   /* borrowed: folders of scripts, NULL-ended, or NULL */
+    ScriptLimits lua_limits;
+    const char *cache_policy; /* borrowed */
 } Session;
 
 typedef struct SessionOptions {
     HostOptions host;
-    const char *cache; /* "classic", "lru:N", "none"; NULL = classic */
+    const char *cache;       /* "classic", "lru:N", "none"; NULL = classic */
+    const char *const *lua;  /* folders of scripts, NULL-ended, or NULL; read while the session lives */
+    ScriptLimits lua_limits; /* zeros = the defaults */
 } SessionOptions;
 
 Status session_init(Session *s, const SessionOptions *options, Error *err);
 void session_fini(Session *s);
+/* Reads the script folders again when a file of theirs changed; cached results go with the old scripts.
+ * Opening a workflow does this first. Errors: E_FORMAT with rule E208; the old scripts stay then. */
+Status session_refresh(Session *s, Error *err);
 
 /* A loaded file: its graph, not checked yet, and where it came from. */
 typedef struct Workflow {

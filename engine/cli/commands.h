@@ -10,9 +10,12 @@ int cmd_validate(const CliArgs *args);
 int cmd_plan(const CliArgs *args);
 int cmd_nodes(const CliArgs *args);
 int cmd_bench(const CliArgs *args);
+int cmd_lua(const CliArgs *args);
 
 /* Host options from the command line; $WEFT_MODELS and the defaults fill what is not given. */
 void cli_session_options(const CliArgs *args, SessionOptions *out);
+/* Says why a session could not start; the exit status: 1 when a script is wrong (E208), else 2. */
+int cli_session_failed(const Error *err);
 /* Prints a diagnostic on stderr, one line. */
 void cli_print_error(const Error *err);
 /* Prints errors, and warnings unless quiet, on stderr; gives the number of errors. */

@@ -22,7 +22,11 @@ static const char *const *model_folders(const CliArgs *args)
 void cli_session_options(const CliArgs *args, SessionOptions *out)
 {
     const char *residency = or_default(args->residency, "auto");
-    *out = (SessionOptions){ .cache = args->cache };
+    *out = (SessionOptions){
+        .cache = args->cache,
+        .lua = args->lua.items,
+        .lua_limits = { .memory = args->lua_memory, .budget = args->lua_budget },
+    };
     out->host = (HostOptions){
         .models = model_folders(args),
         .input = or_default(args->input, "input"),
@@ -49,6 +53,12 @@ void cli_print_error(const Error *err)
     char line[1400];
     error_format(err, line, sizeof line);
     fprintf(stderr, "%s\n", line);
+}
+
+int cli_session_failed(const Error *err)
+{
+    cli_print_error(err);
+    return err->rule[0] ? 1 : 2;
 }
 
 bool cli_open(Session *session, const CliArgs *args, const char *file, Workflow *out,

@@ -104,10 +104,7 @@ int cmd_nodes(const CliArgs *args)
     Session session;
     Error err = { 0 };
     cli_session_options(args, &options);
-    if (session_init(&session, &options, &err) != OK) {
-        cli_print_error(&err);
-        return 2;
-    }
+    if (session_init(&session, &options, &err) != OK) return cli_session_failed(&err);
     int status = print_nodes(&session, args);
     session_fini(&session);
     return status;

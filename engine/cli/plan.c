@@ -50,10 +50,7 @@ int cmd_plan(const CliArgs *args)
         return 2;
     }
     cli_session_options(args, &options);
-    if (session_init(&session, &options, &err) != OK) {
-        cli_print_error(&err);
-        return 2;
-    }
+    if (session_init(&session, &options, &err) != OK) return cli_session_failed(&err);
     int status = plan_file(&session, args);
     session_fini(&session);
     return status;

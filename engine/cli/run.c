@@ -56,10 +56,7 @@ int cmd_run(const CliArgs *args)
         return 2;
     }
     cli_session_options(args, &options);
-    if (session_init(&session, &options, &err) != OK) {
-        cli_print_error(&err);
-        return 2;
-    }
+    if (session_init(&session, &options, &err) != OK) return cli_session_failed(&err);
     Events *events = host_events(session.host);
     progress_init(&progress, args->show);
     if (args->json)

@@ -115,10 +115,7 @@ int cmd_validate(const CliArgs *args)
         return 2;
     }
     cli_session_options(args, &options);
-    if (session_init(&session, &options, &err) != OK) {
-        cli_print_error(&err);
-        return 2;
-    }
+    if (session_init(&session, &options, &err) != OK) return cli_session_failed(&err);
     for (int i = 0; i < args->files.count; i++) {
         int one = validate_file(&session, args->files.items[i], &report);
         if (one > status) status = one;
