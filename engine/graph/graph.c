@@ -56,6 +56,8 @@ void graph_free(Graph *g)
     mem_free(g->nodes);
     map_fini(&g->by_id);
     json_free(g->doc);
+    for (GraphDoc *kept = g->kept; kept; kept = kept->next)
+        json_free(kept->doc);
     arena_free(g->arena);
     mem_free(g);
 }
@@ -64,6 +66,19 @@ void graph_own_doc(Graph *g, JsonDoc *doc)
 {
     json_free(g->doc);
     g->doc = doc;
+}
+
+Status graph_keep_doc(Graph *g, JsonDoc *doc, Error *err)
+{
+    GraphDoc *kept = arena_alloc(g->arena, sizeof *kept);
+
+    if (!kept) {
+        json_free(doc);
+        return no_memory(err);
+    }
+    *kept = (GraphDoc){ .doc = doc, .next = g->kept };
+    g->kept = kept;
+    return OK;
 }
 
 Status graph_note(Graph *g, const Error *note, Error *err)

@@ -55,9 +55,16 @@ typedef struct GraphNote {
     struct GraphNote *next;
 } GraphNote;
 
+/* A document that literals borrow from besides the file's own. */
+typedef struct GraphDoc {
+    JsonDoc *doc; /* owned */
+    struct GraphDoc *next;
+} GraphDoc;
+
 typedef struct Graph {
     Arena *arena;     /* owned: strings, literals */
     JsonDoc *doc;     /* owned: literals and raw values borrow from it */
+    GraphDoc *kept;
     GraphNode *nodes; /* owned */
     int count, capacity;
     Map by_id;                 /* id to index + 1 */
@@ -69,6 +76,8 @@ Status graph_new(Graph **out, Error *err);
 void graph_free(Graph *g);
 /* Takes the document over; its values may then be borrowed by inputs. */
 void graph_own_doc(Graph *g, JsonDoc *doc);
+/* Takes one more document over, for values that do not stand in the file. */
+Status graph_keep_doc(Graph *g, JsonDoc *doc, Error *err);
 
 /* Adds a node and gives its index. An id that is there already starts anew (the last one wins) and
  * leaves a W101 note. class_type and title may be NULL. */

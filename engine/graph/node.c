@@ -4,12 +4,57 @@
 #include <math.h>
 #include <string.h>
 
-const NodeDef *node_at(const NodeTable *t, size_t i)
+static const NodeDef *executable_at(const NodeTable *t, size_t *i)
 {
     for (const NodeDef *const *const *family = t->families; family && *family; family++)
         for (const NodeDef *const *def = *family; *def; def++)
-            if (i-- == 0) return *def;
-    return i < t->n_extra ? t->extra[i] : NULL;
+            if ((*i)-- == 0) return *def;
+    if (*i < t->n_extra) return t->extra[*i];
+    *i -= t->n_extra;
+    return NULL;
+}
+
+/* Facts in order of name, without those of executable classes: such names are looked for in the facts,
+ * not the other way round, which is what keeps a walk over all classes short. */
+static const NodeDef *known_at(const NodeTable *t, size_t i)
+{
+    enum { WORDS = 32, BITS = 64 };
+    uint64_t taken[WORDS] = { 0 };
+    const NodeDef *def, *fact;
+
+    for (size_t k = 0, at = 0; at = k, (def = executable_at(t, &at)); k++) {
+        fact = node_facts(t, def->class_type);
+        size_t bit = fact ? (size_t)(fact - t->known) : WORDS * BITS;
+        if (bit < WORDS * BITS) taken[bit / BITS] |= UINT64_C(1) << bit % BITS;
+    }
+    for (size_t k = 0; k < t->n_known; k++) {
+        if (k < WORDS * BITS && taken[k / BITS] >> k % BITS & 1) continue;
+        if (i-- == 0) return &t->known[k];
+    }
+    return NULL;
+}
+
+const NodeDef *node_at(const NodeTable *t, size_t i)
+{
+    const NodeDef *def = executable_at(t, &i);
+
+    return def || !t->known ? def : known_at(t, i);
+}
+
+const NodeDef *node_facts(const NodeTable *t, const char *class_type)
+{
+    size_t low = 0, high = t->known ? t->n_known : 0;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int order = strcmp(class_type, t->known[middle].class_type);
+        if (order == 0) return &t->known[middle];
+        if (order < 0)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return NULL;
 }
 
 /* A descriptor made at run time takes the place of a built-in one of the same name. */
@@ -20,7 +65,7 @@ const NodeDef *node_find(const NodeTable *t, const char *class_type)
     for (const NodeDef *const *const *family = t->families; family && *family; family++)
         for (const NodeDef *const *def = *family; *def; def++)
             if (strcmp((*def)->class_type, class_type) == 0) return *def;
-    return NULL;
+    return node_facts(t, class_type);
 }
 
 const Socket *node_input(const NodeDef *def, const char *name, int *index)
@@ -54,11 +99,28 @@ bool socket_is_any(const Socket *s)
     return s->type == SOCK_ANY || (s->type_name && strchr(s->type_name, ','));
 }
 
+/* Types outside SOCK_MAP whose value stands in the file: the editors of the page. */
+static bool is_editor(const char *type)
+{
+    static const char *const editors[] = {
+        "COMFY_DYNAMICCOMBO_V3", "COLOR",      "COLORS",         "CURVE",   "RANGE",
+        "BOUNDING_BOX",          "CHART",      "BOUNDING_BOXES", "PAINTER", "COMPOSITOR",
+        "MARKDOWN",              "VIDEO_EDIT", "TEXTAREA",       "WEBCAM",  "GALLERIA",
+        "LOAD_3D",
+    };
+
+    for (size_t i = 0; i < sizeof editors / sizeof *editors; i++)
+        if (strcmp(type, editors[i]) == 0) return true;
+    return false;
+}
+
 bool socket_is_widget(const Socket *s)
 {
     if (s->flags &
         (SOCK_F_FORCE_INPUT | SOCK_F_HIDDEN_PROMPT | SOCK_F_HIDDEN_PNGINFO | SOCK_F_HIDDEN_ID))
         return false;
+    if (s->flags & SOCK_F_WIDGET) return true;
+    if (s->type == SOCK_OTHER && s->type_name) return is_editor(s->type_name);
     return s->type == SOCK_INT || s->type == SOCK_FLOAT || s->type == SOCK_BOOLEAN ||
            s->type == SOCK_STRING || s->type == SOCK_COMBO;
 }

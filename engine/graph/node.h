@@ -32,7 +32,11 @@ typedef enum SockFlags {
         1 << 10, /* hidden: the API graph as JSON text (const char *), for metadata */
     SOCK_F_HIDDEN_PNGINFO =
         1 << 11,               /* hidden: JSON object of extra_pnginfo as text (const char *) */
-    SOCK_F_HIDDEN_ID = 1 << 12 /* hidden: the node's id (const char *) */
+    SOCK_F_HIDDEN_ID = 1 << 12, /* hidden: the node's id (const char *) */
+    SOCK_F_AUDIO_UPLOAD = 1 << 13,
+    SOCK_F_FREE_SEED = 1 << 14,   /* INT named as a seed that has no control value */
+    SOCK_F_INT_OPTIONS = 1 << 15, /* COMBO whose options are whole numbers, not texts */
+    SOCK_F_WIDGET = 1 << 16       /* a widget in spite of its type */
 } SockFlags;
 
 /* Lists the options of a COMBO whose list depends on the host (files of a models folder, Lua names).
@@ -59,7 +63,14 @@ typedef struct Socket {
     OptionsFn options_fn;
     const char *folder; /* COMBO of model files: the models sub-folder ("vae"), for messages */
     const char *doc;    /* one sentence */
+    const struct SocketKey *keys; /* COMFY_DYNAMICCOMBO_V3: the inputs that come with each option */
 } Socket;
+
+/* One option of a dynamic combo; its inputs are named "combo.input". Ends with a row without key. */
+typedef struct SocketKey {
+    const char *key;
+    const Socket *inputs;
+} SocketKey;
 
 typedef enum NodeFlags {
     NODE_F_OUTPUT = 1 << 0,
@@ -122,9 +133,13 @@ typedef struct NodeTable {
     const NodeDef *const *const *families; /* NULL-ended list of NULL-ended lists */
     const NodeDef *const *extra;           /* n_extra descriptors, or NULL */
     size_t n_extra;
+    const NodeDef *known; /* n_known classes known by their facts only (run is NULL), sorted by name; */
+    size_t n_known;       /* one that the lists above hold as well is theirs. May be NULL */
 } NodeTable;
 
 const NodeDef *node_find(const NodeTable *t, const char *class_type);
+/* The facts of a class, whether it is executable or not; NULL when there are none. */
+const NodeDef *node_facts(const NodeTable *t, const char *class_type);
 /* Iterates: returns the i-th class in table order, NULL past the end. */
 const NodeDef *node_at(const NodeTable *t, size_t i);
 const Socket *node_input(const NodeDef *def, const char *name, int *index);
