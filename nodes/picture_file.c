@@ -25,6 +25,14 @@ static Status probe(const FileMap *map, Image *out, Error *err)
     return tensor_zeros(K_F32, 3, (int64_t[]){ 1, info.height, info.width }, &out->alpha, err);
 }
 
+/* A picture beyond the limit of pixels is a bad file, not a run that grew too large. */
+static Status as_bad_file(Status status, Error *err)
+{
+    if (status != E_LIMIT) return status;
+    if (err) err->status = E_FORMAT;
+    return E_FORMAT;
+}
+
 static Status decode(Host *host, const char *name, Image *out, Error *err)
 {
     const char *path = NULL;
@@ -39,7 +47,7 @@ static Status decode(Host *host, const char *name, Image *out, Error *err)
         image_fini(out);
     }
     ref_drop(map);
-    return status;
+    return as_bad_file(status, err);
 }
 
 Status picture_load(Host *host, const char *name, Tensor **image, Tensor **mask, Error *err)

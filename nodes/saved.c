@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/base/json.h"
+#include "engine/residency/host.h"
 
 static void write_entry(Str *ui, const char *file, const char *subfolder, const char *type)
 {
@@ -20,10 +21,11 @@ void saved_report(NodeCall *call, const char *key, const char *path, const char 
                   const char *subfolder, const char *type)
 {
     Str *ui = call->ui;
-    events_emit(call->events, &(Event){ .kind = EV_SAVED,
-                                        .node = call->id,
-                                        .class_type = call->def->class_type,
-                                        .path = path });
+    if (!host_dummy(call->host))
+        events_emit(call->events, &(Event){ .kind = EV_SAVED,
+                                            .node = call->id,
+                                            .class_type = call->def->class_type,
+                                            .path = path });
     if (!ui) return;
     if (ui->length > 2 && strcmp(ui->text + ui->length - 2, "]}") == 0) {
         ui->length -= 2;
