@@ -1,0 +1,1 @@
+return { kind = "node", name = "a", inputs = { { name = "x", type = "LATENT" } }, outputs = { { name = "y", type = "LATENT" }, { name = "n", type = "INT", list = true } }, run = function(i) return { i.x * 2, { 1, 2 } } end }
