@@ -2,6 +2,7 @@
 #include "nodes/table.h"
 
 #include "nodes/conditioning.h"
+#include "nodes/facts.h"
 #include "nodes/image.h"
 #include "nodes/latent.h"
 #include "nodes/loaders.h"
@@ -17,5 +18,5 @@ static const NodeDef *const *const families[] = {
 
 NodeTable nodes_table(void)
 {
-    return (NodeTable){ .families = families };
+    return (NodeTable){ .families = families, .known = facts_nodes, .n_known = facts_count };
 }

@@ -4,7 +4,7 @@
 
 #include "engine/graph/node.h"
 
-/* The built-in families; scripts are added by whoever loads them. */
+/* The built-in families and the facts of classes beyond them; scripts are added by whoever loads them. */
 NodeTable nodes_table(void);
 
 #endif

@@ -62,8 +62,8 @@ typedef struct GraphDoc {
 } GraphDoc;
 
 typedef struct Graph {
-    Arena *arena;     /* owned: strings, literals */
-    JsonDoc *doc;     /* owned: literals and raw values borrow from it */
+    Arena *arena; /* owned: strings, literals */
+    JsonDoc *doc; /* owned: literals and raw values borrow from it */
     GraphDoc *kept;
     GraphNode *nodes; /* owned */
     int count, capacity;

@@ -103,9 +103,21 @@ bool socket_is_any(const Socket *s)
 static bool is_editor(const char *type)
 {
     static const char *const editors[] = {
-        "COMFY_DYNAMICCOMBO_V3", "COLOR",      "COLORS",         "CURVE",   "RANGE",
-        "BOUNDING_BOX",          "CHART",      "BOUNDING_BOXES", "PAINTER", "COMPOSITOR",
-        "MARKDOWN",              "VIDEO_EDIT", "TEXTAREA",       "WEBCAM",  "GALLERIA",
+        "COMFY_DYNAMICCOMBO_V3",
+        "COLOR",
+        "COLORS",
+        "CURVE",
+        "RANGE",
+        "BOUNDING_BOX",
+        "CHART",
+        "BOUNDING_BOXES",
+        "PAINTER",
+        "COMPOSITOR",
+        "MARKDOWN",
+        "VIDEO_EDIT",
+        "TEXTAREA",
+        "WEBCAM",
+        "GALLERIA",
         "LOAD_3D",
     };
 

@@ -31,7 +31,7 @@ typedef enum SockFlags {
     SOCK_F_HIDDEN_PROMPT =
         1 << 10, /* hidden: the API graph as JSON text (const char *), for metadata */
     SOCK_F_HIDDEN_PNGINFO =
-        1 << 11,               /* hidden: JSON object of extra_pnginfo as text (const char *) */
+        1 << 11, /* hidden: JSON object of extra_pnginfo as text (const char *) */
     SOCK_F_HIDDEN_ID = 1 << 12, /* hidden: the node's id (const char *) */
     SOCK_F_AUDIO_UPLOAD = 1 << 13,
     SOCK_F_FREE_SEED = 1 << 14,   /* INT named as a seed that has no control value */
@@ -63,7 +63,8 @@ typedef struct Socket {
     OptionsFn options_fn;
     const char *folder; /* COMBO of model files: the models sub-folder ("vae"), for messages */
     const char *doc;    /* one sentence */
-    const struct SocketKey *keys; /* COMFY_DYNAMICCOMBO_V3: the inputs that come with each option */
+    const struct SocketKey
+        *keys; /* COMFY_DYNAMICCOMBO_V3: the inputs that come with each option */
 } Socket;
 
 /* One option of a dynamic combo; its inputs are named "combo.input". Ends with a row without key. */
@@ -133,8 +134,9 @@ typedef struct NodeTable {
     const NodeDef *const *const *families; /* NULL-ended list of NULL-ended lists */
     const NodeDef *const *extra;           /* n_extra descriptors, or NULL */
     size_t n_extra;
-    const NodeDef *known; /* n_known classes known by their facts only (run is NULL), sorted by name; */
-    size_t n_known;       /* one that the lists above hold as well is theirs. May be NULL */
+    const NodeDef
+        *known; /* n_known classes known by their facts only (run is NULL), sorted by name; */
+    size_t n_known; /* one that the lists above hold as well is theirs. May be NULL */
 } NodeTable;
 
 const NodeDef *node_find(const NodeTable *t, const char *class_type);

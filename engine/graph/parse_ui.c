@@ -7,7 +7,8 @@
 #include "engine/graph/ui_internal.h"
 
 enum {
-    STEPS_MAX = 200000000, /* stations along wires; a drawing of a million nodes needs a few millions */
+    STEPS_MAX =
+        200000000, /* stations along wires; a drawing of a million nodes needs a few millions */
 };
 static const int64_t id_bytes_max = INT64_C(1) << 30;
 
@@ -155,7 +156,8 @@ Status parse_document(const char *text, size_t length, const UiOptions *options,
     else if (kind == DOC_API)
         TRY_DONE(parse_api_json(doc, root, out, e));
     else {
-        status = parse_api(text, length, out, e); /* an envelope, or the words for what it is not */
+        status =
+            parse_api(text, length, out, e); /* an envelope, or the words for what it is not */
         goto done;
     }
     doc = NULL;

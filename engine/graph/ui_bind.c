@@ -15,11 +15,16 @@ static UiKind kind_of(const char *type)
     static const struct {
         const char *type;
         UiKind kind;
-    } rows[] = { { "Note", UI_NOTE },          { "MarkdownNote", UI_NOTE },
-                 { "Reroute", UI_REROUTE },    { "PrimitiveNode", UI_PRIMITIVE },
-                 { "SetNode", UI_SET },        { "GetNode", UI_GET },
-                 { "Anything Everywhere", UI_NOTE }, { "Anything Everywhere?", UI_NOTE },
-                 { "Anything Everywhere3", UI_NOTE }, { "Prompts Everywhere", UI_NOTE } };
+    } rows[] = { { "Note", UI_NOTE },
+                 { "MarkdownNote", UI_NOTE },
+                 { "Reroute", UI_REROUTE },
+                 { "PrimitiveNode", UI_PRIMITIVE },
+                 { "SetNode", UI_SET },
+                 { "GetNode", UI_GET },
+                 { "Anything Everywhere", UI_NOTE },
+                 { "Anything Everywhere?", UI_NOTE },
+                 { "Anything Everywhere3", UI_NOTE },
+                 { "Prompts Everywhere", UI_NOTE } };
 
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (strcmp(rows[i].type, type) == 0) return rows[i].kind;
@@ -72,7 +77,8 @@ static Status note_dangling(UiDoc *doc, const UiNode *node, const char *input, c
     Error note;
 
     error_clear(&note);
-    error_set(&note, E_MISSING, "link %s does not exist; the input counts as unconnected", link);
+    error_set(&note, E_MISSING, "link %s does not exist; the input counts as unconnected",
+              link);
     error_fix(&note, "connect it again and save");
     error_at_input(&note, input);
     return ui_note(doc, &note, "E103", SEV_WARNING, node, err);
@@ -93,7 +99,8 @@ static Status read_written(UiDoc *doc, UiLevel *level, UiNode *node, const Json 
     return link && out->link < 0 ? note_dangling(doc, node, out->name, link, err) : OK;
 }
 
-static Status read_all_written(UiDoc *doc, UiLevel *level, UiNode *node, Written **out, Error *err)
+static Status read_all_written(UiDoc *doc, UiLevel *level, UiNode *node, Written **out,
+                               Error *err)
 {
     const Json *inputs = json_get(node->json, "inputs");
     bool array = json_is(inputs, JSON_ARRAY);
@@ -218,8 +225,10 @@ static Status bind_group_ports(UiDoc *doc, UiNode *node, const Written *written,
     for (int i = 0; i < node->n_written; i++) {
         if (written[i].marked && written[i].link < 0) continue;
         if (written[i].marked || k >= node->n_inputs) {
-            error_set(err, E_UNSUPPORTED, "legacy_group_node: input %s is none that the members "
-                                          "expose", written[i].name);
+            error_set(err, E_UNSUPPORTED,
+                      "legacy_group_node: input %s is none that the members "
+                      "expose",
+                      written[i].name);
             error_fix(err, "open it in the editor, convert it to a subgraph and save again");
             return ui_at_node(doc, err, "E102", node);
         }
@@ -270,7 +279,9 @@ static Status bind_outputs(UiDoc *doc, UiNode *node, Error *err)
 {
     const Json *outputs = json_get(node->json, "outputs");
     const Json *m = json_is(outputs, JSON_ARRAY) ? json_first(outputs) : NULL;
-    int rows = node->def ? node_output_count(node->def) : node->body ? node->body->n_outputs : 0;
+    int rows = node->def    ? node_output_count(node->def)
+               : node->body ? node->body->n_outputs
+                            : 0;
     size_t n = (size_t)rows + (m ? json_count(outputs) : 0);
 
     node->out_types = arena_array(doc->arena, n + 1, sizeof *node->out_types);

@@ -5,41 +5,34 @@
 
 /* ---- ids --------------------------------------------------------------------------------- */
 
-static Status spend(UiDoc *doc, const Str *id, Error *err)
+static Status spend(UiDoc *doc, int64_t length, Error *err)
 {
-    if (id->failed) return ui_no_memory(err);
-    doc->id_bytes -= (int64_t)id->length + 1;
+    doc->id_bytes -= length + 1;
     if (doc->id_bytes >= 0) return OK;
-    error_set(err, E_LIMIT, "the ids of nested subgraphs take more memory than a drawing can need");
+    error_set(err, E_LIMIT,
+              "the ids of nested subgraphs take more memory than a drawing can need");
     return ui_at(doc, err, "E105", doc->root);
-}
-
-static const UiNode *instance_of(const UiDoc *doc, int path)
-{
-    const UiPath *p = &doc->paths[path];
-
-    return &doc->paths[p->parent].level->nodes[p->instance];
 }
 
 /* "a:b:id", outermost first: written from the end, since paths know their parents only. */
 static Status write_id(UiDoc *doc, int path, int node, Str *out, Error *err)
 {
     const char *own = doc->paths[path].level->nodes[node].id;
-    size_t length = strlen(own), at;
+    size_t at = (size_t)doc->paths[path].prefix;
+    enum { COLONS = 64 };
+    static const char colons[COLONS + 1] =
+        "::::::::::::::::::::::::::::::::::::::::::::::::::::::::::::::::";
 
-    for (int p = path; doc->paths[p].parent >= 0; p = doc->paths[p].parent)
-        length += strlen(instance_of(doc, p)->id) + 1;
+    TRY(spend(doc, (int64_t)(at + strlen(own)), err));
     str_clear(out);
-    for (at = 0; at < length; at++)
-        str_add_char(out, ':');
-    TRY(spend(doc, out, err));
-    if (!out->text) return OK;
-    at = length - strlen(own);
-    memcpy(out->text + at, own, strlen(own));
-    for (int p = path; doc->paths[p].parent >= 0; p = doc->paths[p].parent) {
-        const char *id = instance_of(doc, p)->id;
-        at -= strlen(id) + 1;
-        memcpy(out->text + at, id, strlen(id));
+    while (out->length < at && !out->failed)
+        str_add_n(out, colons, at - out->length < COLONS ? at - out->length : COLONS);
+    str_add(out, own);
+    if (out->failed) return ui_no_memory(err);
+    for (int p = path; at > 0; p = doc->paths[p].parent) {
+        size_t n = strlen(doc->paths[p].id);
+        at -= n + 1;
+        memcpy(out->text + at, doc->paths[p].id, n);
     }
     return OK;
 }
@@ -49,11 +42,11 @@ static Status write_id(UiDoc *doc, int path, int node, Str *out, Error *err)
 static bool names_files(const UiNode *node, const char *widget)
 {
     static const char *const savers[] = {
-        "SaveImage",         "SaveImageAdvanced", "SaveSVGNode",      "SaveVideo",
-        "SaveAnimatedWEBP",  "SaveAnimatedPNG",   "SaveWEBM",         "SaveAudio",
-        "SaveAudioMP3",      "SaveAudioOpus",     "SaveAudioAdvanced", "SaveGLB",
-        "Save3DAdvanced",    "SaveGaussianSplat", "SavePointCloud",   "CLIPSave",
-        "VAESave",           "ModelSave",         "LoraSave",         "SaveLatent",
+        "SaveImage",        "SaveImageAdvanced", "SaveSVGNode",       "SaveVideo",
+        "SaveAnimatedWEBP", "SaveAnimatedPNG",   "SaveWEBM",          "SaveAudio",
+        "SaveAudioMP3",     "SaveAudioOpus",     "SaveAudioAdvanced", "SaveGLB",
+        "Save3DAdvanced",   "SaveGaussianSplat", "SavePointCloud",    "CLIPSave",
+        "VAESave",          "ModelSave",         "LoraSave",          "SaveLatent",
     };
 
     if (strcmp(widget, "filename_prefix") != 0) return false;
@@ -67,8 +60,9 @@ static Status note_rewritten(UiDoc *doc, const UiNode *node, const char *widget,
     Error note;
 
     error_clear(&note);
-    error_set(&note, E_FORMAT, "the text contains {|} or comments and is rewritten as the editor "
-                               "does it");
+    error_set(&note, E_FORMAT,
+              "the text contains {|} or comments and is rewritten as the editor "
+              "does it");
     error_fix(&note, "escape them with a backslash to keep them");
     error_at_input(&note, widget);
     return ui_note(doc, &note, "W107", SEV_WARNING, node, err);
@@ -80,8 +74,9 @@ static Status final_value(UiDoc *doc, const UiNode *node, const UiWidget *w, Lit
     *out = w->value;
     if (w->row && w->row->flags & SOCK_F_DYNAMIC_PROMPTS) {
         TRY(ui_choose(doc, &w->value, out, err));
-        bool rewritten = out->kind == LIT_TEXT && (out->length != w->value.length ||
-                                                   memcmp(out->text, w->value.text, out->length));
+        bool rewritten =
+            out->kind == LIT_TEXT &&
+            (out->length != w->value.length || memcmp(out->text, w->value.text, out->length));
         if (rewritten) return note_rewritten(doc, node, w->name, err);
         return OK;
     }
@@ -117,7 +112,8 @@ static Status emit_scripted(UiDoc *doc, const UiNode *node, int at, Error *err)
     TRY(json_parse(names, sizeof names - 1, &json, err));
     value = (Literal){ .kind = LIT_JSON, .json = json_root(json) };
     Status status = graph_keep_doc(doc->graph, json, err);
-    return status == OK ? graph_set_literal(doc->graph, at, "compare_view", &value, err) : status;
+    return status == OK ? graph_set_literal(doc->graph, at, "compare_view", &value, err)
+                        : status;
 }
 
 /* ---- wires ------------------------------------------------------------------------------- */
@@ -142,9 +138,10 @@ static Status note_nameless(UiDoc *doc, const UiNode *node, Error *err)
     Error note;
 
     error_clear(&note);
-    error_set(&note, E_WORKFLOW,
-              "unknown_node_type: %s stores %d values by position, and nothing says their names",
-              node->type, node->n_values);
+    error_set(
+        &note, E_WORKFLOW,
+        "unknown_node_type: %s stores %d values by position, and nothing says their names",
+        node->type, node->n_values);
     error_fix(&note, "save it again with a newer editor, or in API format");
     return ui_note(doc, &note, "E201", SEV_ERROR, node, err);
 }

@@ -3,6 +3,8 @@
  * A muted or bypassed instance of the root is left out with its content; one inside a definition keeps its
  * content, as the editor does. Breadth first, so that the children of a path lie side by side.
  */
+#include <string.h>
+
 #include "engine/base/mem.h"
 #include "engine/graph/ui_internal.h"
 
@@ -37,9 +39,12 @@ static Status add_children(UiDoc *doc, int parent, int64_t *nodes, Error *err)
         if (!node->body) continue;
         *nodes += 1 + (off ? 0 : node->body->n_nodes);
         if (*nodes > UI_NODES_MAX) return too_large(doc, node, err);
-        TRY(add_path(doc,
-                     (UiPath){ .parent = parent, .instance = i, .level = off ? NULL : node->body },
-                     err));
+        UiPath path = { .parent = parent,
+                        .instance = i,
+                        .level = off ? NULL : node->body,
+                        .id = node->id,
+                        .prefix = doc->paths[parent].prefix + (int64_t)strlen(node->id) + 1 };
+        TRY(add_path(doc, path, err));
     }
     return OK;
 }

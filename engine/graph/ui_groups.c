@@ -11,7 +11,7 @@
 static const char *group_name(const char *type)
 {
     return str_starts_with(type, "workflow/") || str_starts_with(type, "workflow>") ? type + 9
-                                                                                     : NULL;
+                                                                                    : NULL;
 }
 
 static Status refuse(const UiDoc *doc, const UiNode *node, const char *why, Error *err)
@@ -181,7 +181,8 @@ static UiPort port_of(const Json *socket)
 static bool is_widget_socket(const UiDoc *doc, const UiNode *member, const Json *input)
 {
     const NodeDef *def = node_facts(doc->options->table, member->type);
-    const char *name = json_is(input, JSON_OBJECT) ? json_string(json_get(input, "name")) : NULL;
+    const char *name =
+        json_is(input, JSON_OBJECT) ? json_string(json_get(input, "name")) : NULL;
     const Socket *row = def && name ? node_input(def, name, NULL) : NULL;
 
     if (row) return socket_is_widget(row);
@@ -291,7 +292,8 @@ Status ui_groups(UiDoc *doc, Error *err)
             const char *name = group_name(node->type);
             const Json *group = name && groups ? json_get(groups, name) : NULL;
             if (!name) continue;
-            if (!json_is(group, JSON_OBJECT)) return refuse(doc, node, "it is not defined", err);
+            if (!json_is(group, JSON_OBJECT))
+                return refuse(doc, node, "it is not defined", err);
             TRY(make_body(doc, node, group, &total, err));
         }
     }

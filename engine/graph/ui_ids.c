@@ -52,7 +52,8 @@ static int64_t stored_last(const UiDoc *doc)
     int64_t v = 0;
     const Json *last = json_get(doc->root, "last_node_id");
 
-    return json_is(last, JSON_NUMBER) && json_int64(last, &v) && v > 0 && v < INT64_MAX / 2 ? v : 0;
+    return json_is(last, JSON_NUMBER) && json_int64(last, &v) && v > 0 && v < INT64_MAX / 2 ? v
+                                                                                            : 0;
 }
 
 /* Root nodes do not raise the last number; only the stored one counts there. */

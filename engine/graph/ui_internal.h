@@ -74,8 +74,8 @@ typedef struct UiNode {
 typedef struct UiLink {
     const char *origin_id, *target_id;
     int origin_slot, target_slot;
-    int origin;      /* node index, FROM_NOWHERE or FROM_BOUNDARY */
-    bool used;       /* an input refers to it */
+    int origin; /* node index, FROM_NOWHERE or FROM_BOUNDARY */
+    bool used;  /* an input refers to it */
     const Json *json;
 } UiLink;
 
@@ -108,10 +108,12 @@ typedef struct UiLevel {
 
 /* One instance in the expanded tree; paths[0] is the root. */
 typedef struct UiPath {
-    int parent;      /* -1 = none */
-    int instance;    /* node index in the parent's level */
-    UiLevel *level;  /* NULL: left out with all its content */
-    int children;    /* index of the first; one per instance of the level */
+    int parent;     /* -1 = none */
+    int instance;   /* node index in the parent's level */
+    UiLevel *level; /* NULL: left out with all its content */
+    int children;   /* index of the first; one per instance of the level */
+    const char *id; /* of the instance */
+    int64_t prefix; /* length of "a:b:", what stands before the ids of its nodes */
 } UiPath;
 
 typedef struct UiDoc {
@@ -144,7 +146,8 @@ Status ui_note(UiDoc *doc, Error *note, const char *rule, Severity severity, con
 const char *ui_text(const Json *value);
 int ui_int(const Json *value, int fallback);
 int ui_index(const Map *map, const char *key); /* -1 when absent; values are index + 1 */
-bool ui_map_first(Map *map, const char *key, int index); /* keeps the first; false = no memory */
+bool ui_map_first(Map *map, const char *key,
+                  int index); /* keeps the first; false = no memory */
 
 /* The wires of the Anything Everywhere pack; NULL = none. */
 const Json *ui_everywhere(const Json *level);
@@ -175,8 +178,8 @@ Status ui_expand(UiDoc *doc, Error *err);
 
 typedef struct UiFound {
     enum { FOUND_NOTHING, FOUND_LINK, FOUND_VALUE } kind;
-    int path, node, slot;  /* FOUND_LINK */
-    const Literal *value;  /* FOUND_VALUE */
+    int path, node, slot; /* FOUND_LINK */
+    const Literal *value; /* FOUND_VALUE */
 } UiFound;
 /* Follows the wire of one input to the node of the prompt, or the promoted value, that feeds it. */
 Status ui_resolve(UiDoc *doc, int path, int node, int input, UiFound *out, Error *err);

@@ -121,7 +121,8 @@ static Status read_nodes(UiDoc *doc, UiLevel *level, Error *err)
     for (const Json *m = json_first(nodes); m; m = json_next(m)) {
         UiNode *node = &level->nodes[level->n_nodes];
         TRY(ui_read_node(doc, m, node, err));
-        if (!ui_map_first(&level->by_id, node->own_id, level->n_nodes)) return ui_no_memory(err);
+        if (!ui_map_first(&level->by_id, node->own_id, level->n_nodes))
+            return ui_no_memory(err);
         level->n_nodes++;
     }
     return OK;
@@ -131,8 +132,9 @@ static Status read_nodes(UiDoc *doc, UiLevel *level, Error *err)
 
 static Status bad_link(const UiDoc *doc, const Json *json, Error *err)
 {
-    error_set(err, E_FORMAT, "a link that is neither [id, origin, slot, target, slot, type] nor "
-                             "an object with these fields");
+    error_set(err, E_FORMAT,
+              "a link that is neither [id, origin, slot, target, slot, type] nor "
+              "an object with these fields");
     error_fix(err, "save the workflow again, or remove the entry");
     return ui_at(doc, err, "E102", json);
 }
@@ -195,8 +197,8 @@ static Status read_links(UiDoc *doc, UiLevel *level, Error *err)
     const Json *links = json_get(level->json, "links"), *more = ui_everywhere(level->json);
     size_t n = links && json_kind(links) >= JSON_ARRAY ? json_count(links) : 0;
 
-    level->links = arena_array(doc->arena, n + (more ? json_count(more) : 0) + 1,
-                               sizeof *level->links);
+    level->links =
+        arena_array(doc->arena, n + (more ? json_count(more) : 0) + 1, sizeof *level->links);
     if (!level->links) return ui_no_memory(err);
     for (const Json *m = n ? json_first(links) : NULL; m; m = json_next(m))
         if (!json_is(m, JSON_NULL)) TRY(read_link(doc, level, m, err));
@@ -212,7 +214,8 @@ static Status read_ports(UiDoc *doc, const Json *list, UiPort **out, int *count,
     *out = arena_array(doc->arena, json_is(list, JSON_ARRAY) ? json_count(list) + 1 : 1,
                        sizeof **out);
     if (!*out) return ui_no_memory(err);
-    for (const Json *m = json_is(list, JSON_ARRAY) ? json_first(list) : NULL; m; m = json_next(m)) {
+    for (const Json *m = json_is(list, JSON_ARRAY) ? json_first(list) : NULL; m;
+         m = json_next(m)) {
         UiPort *port = &(*out)[n++];
         *port = (UiPort){ .name = "", .type = "*", .link = -1 };
         if (!json_is(m, JSON_OBJECT)) continue;
@@ -248,7 +251,8 @@ static Status fill_level(UiDoc *doc, UiLevel *level, Error *err)
 {
     TRY(read_nodes(doc, level, err));
     TRY(read_links(doc, level, err));
-    TRY(read_ports(doc, json_get(level->json, "inputs"), &level->inputs, &level->n_inputs, err));
+    TRY(read_ports(doc, json_get(level->json, "inputs"), &level->inputs, &level->n_inputs,
+                   err));
     return read_ports(doc, json_get(level->json, "outputs"), &level->outputs, &level->n_outputs,
                       err);
 }

@@ -91,7 +91,8 @@ static Status note_cut(UiDoc *doc, const UiNode *node, const char *wanted, Error
 static Status missing_origin(UiDoc *doc, const UiNode *node, const UiLink *link, int input,
                              Error *err)
 {
-    error_set(err, E_MISSING, "missing_origin: the link comes from node %s, which does not exist",
+    error_set(err, E_MISSING,
+              "missing_origin: the link comes from node %s, which does not exist",
               link->origin_id);
     error_fix(err, "connect the input again and save");
     error_at_input(err, node->inputs[input].name);
@@ -202,8 +203,10 @@ static Status enter(UiDoc *doc, Cursor *c, bool *done, Error *err)
         return OK;
     }
     if (link->origin == FROM_NOWHERE) {
-        error_set(err, E_MISSING, "missing_origin: output %d of the subgraph comes from node %s, "
-                                  "which does not exist", c->slot, link->origin_id);
+        error_set(err, E_MISSING,
+                  "missing_origin: output %d of the subgraph comes from node %s, "
+                  "which does not exist",
+                  c->slot, link->origin_id);
         error_fix(err, "connect the output again and save");
         return ui_at_node(doc, err, "E103", node);
     }
@@ -237,7 +240,8 @@ static Status read_output(UiDoc *doc, Cursor *c, bool *done, UiFound *out, Error
 
     *done = true;
     out->kind = FOUND_NOTHING;
-    if (node->mode == MODE_MUTE || node->kind == UI_NOTE || node->kind == UI_PRIMITIVE) return OK;
+    if (node->mode == MODE_MUTE || node->kind == UI_NOTE || node->kind == UI_PRIMITIVE)
+        return OK;
     if (node->kind == UI_REROUTE || node->kind == UI_SET) {
         c->rerouted |= node->kind == UI_REROUTE;
         move_to_input(c, 0, done);
@@ -257,14 +261,16 @@ static Status read_output(UiDoc *doc, Cursor *c, bool *done, UiFound *out, Error
 
 static bool same(const Cursor *a, const Cursor *b)
 {
-    return a->path == b->path && a->node == b->node && a->slot == b->slot && a->side == b->side &&
-           a->rerouted == b->rerouted && (a->type == b->type || strcmp(a->type, b->type) == 0);
+    return a->path == b->path && a->node == b->node && a->slot == b->slot &&
+           a->side == b->side && a->rerouted == b->rerouted &&
+           (a->type == b->type || strcmp(a->type, b->type) == 0);
 }
 
 static Status circle(UiDoc *doc, const Cursor *c, Error *err)
 {
-    error_set(err, E_WORKFLOW, "subgraph_cycle: the wires between nodes that are left out run in "
-                               "a circle");
+    error_set(err, E_WORKFLOW,
+              "subgraph_cycle: the wires between nodes that are left out run in "
+              "a circle");
     error_fix(err, "disconnect one of them");
     return ui_at_node(doc, err, "E104", node_of(doc, c));
 }

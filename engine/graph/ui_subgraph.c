@@ -284,8 +284,7 @@ static Status set_by_quarantine(UiDoc *doc, UiNode *node, Error *err)
 
 static Status set_instance(UiDoc *doc, UiNode *node, Error *err)
 {
-    node->host =
-        arena_array(doc->arena, (size_t)node->body->n_inputs + 1, sizeof *node->host);
+    node->host = arena_array(doc->arena, (size_t)node->body->n_inputs + 1, sizeof *node->host);
     if (!node->host) return ui_no_memory(err);
     for (int k = 0; k < node->body->n_inputs; k++)
         node->host[k] = node->body->inputs[k].promoted ? node->body->inputs[k].first

@@ -156,8 +156,8 @@ static Status choose(UiDoc *doc, const Str *in, Str *out, Error *err)
 static bool has_syntax(const Literal *in)
 {
     for (size_t i = 0; i < in->length; i++)
-        if (strchr("{}|\\", in->text[i]) || (in->text[i] == '/' && i + 1 < in->length &&
-                                             strchr("/*", in->text[i + 1])))
+        if (strchr("{}|\\", in->text[i]) ||
+            (in->text[i] == '/' && i + 1 < in->length && strchr("/*", in->text[i + 1])))
             return true;
     return false;
 }
@@ -196,8 +196,10 @@ static void add_date(const struct tm *t, const char *format, Str *out)
     const struct {
         const char *two, *one;
         int value;
-    } parts[] = { { "MM", "M", t->tm_mon + 1 }, { "dd", "d", t->tm_mday },
-                  { "hh", "h", t->tm_hour },    { "mm", "m", t->tm_min },
+    } parts[] = { { "MM", "M", t->tm_mon + 1 },
+                  { "dd", "d", t->tm_mday },
+                  { "hh", "h", t->tm_hour },
+                  { "mm", "m", t->tm_min },
                   { "ss", "s", t->tm_sec } };
 
     while (*format) {
@@ -223,8 +225,8 @@ static void add_date(const struct tm *t, const char *format, Str *out)
 static const char *search_name(const UiNode *node)
 {
     const Json *p = json_get(node->json, "properties");
-    const char *name = json_is(p, JSON_OBJECT) ? json_string(json_get(p, "Node name for S&R"))
-                                               : NULL;
+    const char *name =
+        json_is(p, JSON_OBJECT) ? json_string(json_get(p, "Node name for S&R")) : NULL;
 
     return name ? name : node->type;
 }
@@ -301,8 +303,8 @@ Status ui_file_name(UiDoc *doc, const Literal *in, Literal *out, Error *err)
         mem_free(token);
     }
     status = text.failed ? ui_no_memory(err)
-                         : literal_text(doc->graph->arena, text.text ? text.text : "", text.length,
-                                        out, err);
+                         : literal_text(doc->graph->arena, text.text ? text.text : "",
+                                        text.length, out, err);
     str_fini(&text);
     return status;
 }

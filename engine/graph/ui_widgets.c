@@ -138,7 +138,8 @@ typedef struct Walk {
 } Walk;
 
 /* Notes where the two stored forms tell different values; position wins. */
-static Status compare_forms(const Walk *walk, const UiWidget *w, const Json *position, Error *err)
+static Status compare_forms(const Walk *walk, const UiWidget *w, const Json *position,
+                            Error *err)
 {
     const Json *named = walk->node->named ? json_get(walk->node->named, w->name) : NULL;
     Str a = { 0 }, b = { 0 };
@@ -165,8 +166,8 @@ static Status compare_forms(const Walk *walk, const UiWidget *w, const Json *pos
 /* Old files call the column of names the values themselves; these only count without an array. */
 static const Json *value_by_name(const UiNode *node, const char *name)
 {
-    bool only = !node->values && node->named &&
-                node->named != json_get(node->json, "widgets_values");
+    bool only =
+        !node->values && node->named && node->named != json_get(node->json, "widgets_values");
 
     return only ? json_get(node->named, name) : NULL;
 }
@@ -316,8 +317,7 @@ static bool is_page_slot(const char *name)
 
 static Status values_by_name(UiDoc *doc, UiNode *node, Error *err)
 {
-    node->widgets =
-        arena_array(doc->arena, json_count(node->named) + 1, sizeof *node->widgets);
+    node->widgets = arena_array(doc->arena, json_count(node->named) + 1, sizeof *node->widgets);
     if (!node->widgets) return ui_no_memory(err);
     for (const Json *m = json_first(node->named); m; m = json_next(m))
         if (!is_page_slot(json_key(m))) TRY(push_literal(doc, node, json_key(m), m, err));
@@ -357,7 +357,8 @@ static Status values_by_sockets(UiDoc *doc, UiNode *node, Error *err)
 Status ui_widgets(UiDoc *doc, UiNode *node, UiNames *plain, Error *err)
 {
     *plain = (UiNames){ 0 };
-    if (node->def && strcmp(node->type, "CustomCombo") == 0) return custom_combo(doc, node, err);
+    if (node->def && strcmp(node->type, "CustomCombo") == 0)
+        return custom_combo(doc, node, err);
     if (node->def) return known_widgets(doc, node, plain, err);
     return node->named ? values_by_name(doc, node, err) : values_by_sockets(doc, node, err);
 }
