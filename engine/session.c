@@ -4,11 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
 #include "engine/formats/png_meta.h"
-#include "engine/graph/parse_api.h"
+#include "engine/graph/parse_ui.h"
 #include "nodes/script.h"
 #include "nodes/table.h"
 
@@ -68,6 +69,7 @@ Status session_init(Session *s, const SessionOptions *options, Error *err)
 {
     memset(s, 0, sizeof *s);
     s->table = nodes_table();
+    s->choice_seed = options->choice_seed;
     s->lua = options->lua;
     s->lua_limits = options->lua_limits;
     s->cache_policy = options->cache;
@@ -145,8 +147,13 @@ static Status take_from_picture(Workflow *w, Error *err)
 /* Parses w->text into w->graph; an envelope's graph is unwrapped. */
 static Status parse_text(Workflow *w, Error *err)
 {
-    Status status = is_picture(w->text, w->length) ? take_from_picture(w, err) : OK;
-    return status == OK ? parse_api(w->text, w->length, &w->graph, err) : status;
+    time_t seconds = time(NULL);
+    struct tm now;
+    UiOptions options = { .table = &w->session->table,
+                          .choice_seed = w->session->choice_seed,
+                          .now = localtime_r(&seconds, &now) };
+    if (is_picture(w->text, w->length)) TRY(take_from_picture(w, err));
+    return parse_document(w->text, w->length, &options, &w->graph, err);
 }
 
 Status workflow_open(Session *s, const char *path, Workflow *out, Error *err)

@@ -13,6 +13,7 @@ typedef struct Session {
     Host *host;      /* owned */
     Cache *cache;    /* owned; NULL = nothing is kept */
     NodeTable table; /* families, and the classes of scripts */
+    uint64_t choice_seed; /* of {a|b} in the texts of UI documents */
     ScriptSet *scripts;      /* owned */
     ScriptSet **retired;     /* owned: sets whose files changed since; values may still name them */
     size_t retired_count;
@@ -25,6 +26,7 @@ typedef struct Session {
 typedef struct SessionOptions {
     HostOptions host;
     const char *cache;       /* "classic", "lru:N", "none"; NULL = classic */
+    uint64_t choice_seed; /* 0 = always the first alternative */
     const char *const *lua;  /* folders of scripts, NULL-ended, or NULL; read while the session lives */
     ScriptLimits lua_limits; /* zeros = the defaults */
 } SessionOptions;
@@ -44,7 +46,8 @@ typedef struct Workflow {
     size_t length;
 } Workflow;
 
-/* Reads API documents, bodies of POST /prompt, and pictures that carry one of them. */
+/* Reads API and UI documents, bodies of POST /prompt, and pictures that carry one of them (their prompt,
+ * else their workflow). */
 Status workflow_open(Session *s, const char *path, Workflow *out, Error *err);
 Status workflow_from_text(Session *s, const char *text, size_t length, Workflow *out,
                           Error *err);

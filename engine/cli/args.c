@@ -62,6 +62,7 @@ static const ArgRow rows[] = {
     { "--fix", ARG_FLAG, AT(fix), CMD_VALIDATE, NULL, "mend what is safe to mend" },
     { "--diff", ARG_FLAG, AT(diff), CMD_VALIDATE, NULL, "print what --fix would change" },
     { "--watch", ARG_FLAG, AT(watch), CMD_VALIDATE, NULL, "check again when a file changes" },
+    { "--choice-seed", ARG_COUNT, AT(choice_seed), CMD_RUN | CMD_VALIDATE | CMD_PLAN | CMD_CONVERT, "N", "picks among {a|b} in texts of UI documents (default: always the first)" },
     { "-o", ARG_TEXT, AT(out), CMD_CONVERT | CMD_LUA, "OUT", "write here instead of standard output" },
     { "--model", ARG_TEXT, AT(model), CMD_BENCH, "FILE", "model file; without one, dims of klein 4B with made-up weights" },
     { "--size", ARG_TEXT, AT(size), CMD_BENCH, "WxH", "picture size in pixels (default: 512x512)" },

@@ -37,7 +37,7 @@ typedef struct CliArgs {
     const char *select, *ignore, *threshold, *type, *out;
     const char *model, *size;
     int64_t lua_memory, lua_budget;
-    int64_t threads, ram_limit, vram_limit, steps, tokens, repeat;
+    int64_t threads, ram_limit, vram_limit, choice_seed, steps, tokens, repeat;
     int64_t m, n, k, layers;
     bool dummy, json, quiet, dot, svg, fix, diff, watch, no_metadata, ref_peer, help, show;
 } CliArgs;

@@ -24,6 +24,7 @@ void cli_session_options(const CliArgs *args, SessionOptions *out)
     const char *residency = or_default(args->residency, "auto");
     *out = (SessionOptions){
         .cache = args->cache,
+        .choice_seed = (uint64_t)args->choice_seed,
         .lua = args->lua.items,
         .lua_limits = { .memory = args->lua_memory, .budget = args->lua_budget },
     };

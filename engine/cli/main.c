@@ -17,6 +17,7 @@ static const CommandRow commands[] = {
     { "validate", CMD_VALIDATE, cmd_validate, "FILE...",
       "check workflows without running them" },
     { "plan", CMD_PLAN, cmd_plan, "FILE", "show order, shapes and memory before a run" },
+    { "convert", CMD_CONVERT, cmd_convert, "FILE", "print a workflow in API format" },
     { "nodes", CMD_NODES, cmd_nodes, "[CLASS]", "list node types, or describe one" },
     { "bench", CMD_BENCH, cmd_bench, "step|encoder|vae|gemm",
       "measure speed against the machine's peak" },
