@@ -17,8 +17,8 @@ static Status values_of(NodeCall *call, ScriptValues **out)
 
 /* ---- scheduler: model, steps, denoise, params -> SIGMAS --------------------------------------------- */
 
-static Status own_schedule(void *user, const char *name, const ModelSampling *m, int64_t steps, double denoise,
-                           Tensor **out, Error *err)
+static Status own_schedule(void *user, const char *name, const ModelSampling *m, int64_t steps,
+                           double denoise, Tensor **out, Error *err)
 {
     (void)name;
     return script_schedule(user, m, steps, denoise, out, err);
@@ -34,8 +34,8 @@ static Status scheduler_run(NodeCall *call)
 
     TRY(values_of(call, &v));
     Registry own = { .user = v, .scheduler = own_schedule };
-    Status status = sigmas_basic(model_denoiser(model)->sampling, script->sampler.name, steps, denoise, &own,
-                                 (Tensor **)call->out, call->err);
+    Status status = sigmas_basic(model_denoiser(model)->sampling, script->sampler.name, steps,
+                                 denoise, &own, (Tensor **)call->out, call->err);
     ref_drop(v);
     return status;
 }
@@ -56,7 +56,9 @@ static Status sampler_run_node(NodeCall *call)
 /* *model is replaced by a copy with one hook more. */
 static Status add_hook(NodeCall *call, Model **model, const GuidanceHook *hook)
 {
-    Patch patch = { .kind = PATCH_GUIDE, .object = &hook->ref, .text = call->def->class_type, .strength = 1 };
+    Patch patch = {
+        .kind = PATCH_GUIDE, .object = &hook->ref, .text = call->def->class_type, .strength = 1
+    };
     Model *more = NULL;
 
     TRY(model_with_patch(*model, &patch, &more, call->err));

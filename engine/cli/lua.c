@@ -7,7 +7,14 @@
 #include "engine/base/mem.h"
 #include "engine/cli/commands.h"
 
-enum { PLOT_COLUMNS = 64, PLOT_ROWS = 16, PLOT_STEPS = 20, SVG_WIDTH = 640, SVG_HEIGHT = 400, SVG_EDGE = 48 };
+enum {
+    PLOT_COLUMNS = 64,
+    PLOT_ROWS = 16,
+    PLOT_STEPS = 20,
+    SVG_WIDTH = 640,
+    SVG_HEIGHT = 400,
+    SVG_EDGE = 48
+};
 static const double PLOT_CFG = 4, PLOT_SHIFT = 2.02; /* FLUX.2's own levels */
 
 static Status open_script(const CliArgs *args, const char *path, Script **out, Error *err)
@@ -94,7 +101,8 @@ static void print_plot(const Curve *c, const Script *s)
 
 static void svg_text(Str *out, double x, double y, const char *anchor, const char *text)
 {
-    str_printf(out, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">%s</text>\n", x, y, anchor, text);
+    str_printf(out, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">%s</text>\n", x, y, anchor,
+               text);
 }
 
 static void svg_labels(Str *out, const Curve *c, const Script *s)
@@ -120,14 +128,18 @@ static void write_svg(Str *out, const Curve *c, const Script *s)
     double w = SVG_WIDTH - 2 * SVG_EDGE, h = SVG_HEIGHT - 2 * SVG_EDGE;
 
     str_printf(out,
-               "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" font-family=\"sans-serif\" "
+               "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" "
+               "font-family=\"sans-serif\" "
                "font-size=\"12\">\n<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>\n"
-               "<path d=\"M%d %dV%dH%d\" fill=\"none\" stroke=\"gray\"/>\n<polyline fill=\"none\" stroke=\"#2060c0\" "
+               "<path d=\"M%d %dV%dH%d\" fill=\"none\" stroke=\"gray\"/>\n<polyline "
+               "fill=\"none\" stroke=\"#2060c0\" "
                "stroke-width=\"2\" points=\"",
-               SVG_WIDTH, SVG_HEIGHT, SVG_EDGE, SVG_EDGE, SVG_HEIGHT - SVG_EDGE, SVG_WIDTH - SVG_EDGE);
+               SVG_WIDTH, SVG_HEIGHT, SVG_EDGE, SVG_EDGE, SVG_HEIGHT - SVG_EDGE,
+               SVG_WIDTH - SVG_EDGE);
     for (int i = 0; i < c->n; i++)
-        str_printf(out, "%.2f,%.2f ", SVG_EDGE + w * share(c->points[2 * i], c->low_x, c->high_x),
-                   SVG_HEIGHT - SVG_EDGE - h * share(c->points[2 * i + 1], c->low_y, c->high_y));
+        str_printf(
+            out, "%.2f,%.2f ", SVG_EDGE + w * share(c->points[2 * i], c->low_x, c->high_x),
+            SVG_HEIGHT - SVG_EDGE - h * share(c->points[2 * i + 1], c->low_y, c->high_y));
     str_add(out, "\"/>\n");
     svg_labels(out, c, s);
     str_add(out, "</svg>\n");
@@ -140,7 +152,8 @@ static Status set_params(ScriptValues *v, const CliArgs *args, Error *err)
         const char *text = args->set.items[i], *equals = strchr(text, '=');
         char name[80];
         if (!equals || equals - text >= (ptrdiff_t)sizeof name)
-            return error_set(err, E_USAGE, "--set %s: write NAME=VALUE with a parameter's name", text);
+            return error_set(err, E_USAGE, "--set %s: write NAME=VALUE with a parameter's name",
+                             text);
         snprintf(name, sizeof name, "%.*s", (int)(equals - text), text);
         TRY(script_values_set(v, name, equals + 1, err));
     }
@@ -178,7 +191,8 @@ static int plot_one(const CliArgs *args, const char *path)
     if (status == OK) status = set_params(v, args, &err);
     if (status == OK) status = model_sampling_flux(PLOT_SHIFT, &m, &err);
     if (status == OK)
-        status = script_curve(v, m, args->steps ? args->steps : PLOT_STEPS, PLOT_CFG, &c.points, &c.n, &err);
+        status = script_curve(v, m, args->steps ? args->steps : PLOT_STEPS, PLOT_CFG, &c.points,
+                              &c.n, &err);
     if (status == OK) {
         find_bounds(&c);
         status = draw(&c, s, args, &err);
@@ -200,12 +214,14 @@ int cmd_lua(const CliArgs *args)
     int status = 0;
 
     if ((!check && !plot) || args->files.count < 2 || (plot && args->files.count > 2)) {
-        fputs("usage: weft lua check FILE... | weft lua plot FILE [--set NAME=VALUE] [--steps N] [--svg] [-o OUT]\n",
+        fputs("usage: weft lua check FILE... | weft lua plot FILE [--set NAME=VALUE] [--steps "
+              "N] [--svg] [-o OUT]\n",
               stderr);
         return 2;
     }
     for (int i = 1; i < args->files.count; i++) {
-        int one = check ? check_one(args, args->files.items[i]) : plot_one(args, args->files.items[i]);
+        int one = check ? check_one(args, args->files.items[i])
+                        : plot_one(args, args->files.items[i]);
         if (one > status) status = one;
     }
     return status;

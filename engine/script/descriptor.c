@@ -8,7 +8,8 @@
 #include "engine/script/host.h"
 
 static const char *const kind_names[] = { "scheduler", "sampler", "guidance", "node" };
-static const char *const kind_docs[] = { "A schedule written in Lua.", "A sampler written in Lua.",
+static const char *const kind_docs[] = { "A schedule written in Lua.",
+                                         "A sampler written in Lua.",
                                          "Guidance written in Lua.", "A node written in Lua." };
 
 enum { STEPS_MAX = 10000, NAME_MAX_LENGTH = 48 };
@@ -70,22 +71,26 @@ static bool number_field(lua_State *L, const char *where, const char *key, doubl
     else if (type != LUA_TNIL)
         luaL_error(L, "%s: '%s' must be a number, not a %s", where, key, lua_typename(L, type));
     lua_pop(L, 1);
-    if (type == LUA_TNUMBER && isnan(*out)) luaL_error(L, "%s: '%s' is not a number", where, key);
+    if (type == LUA_TNUMBER && isnan(*out))
+        luaL_error(L, "%s: '%s' is not a number", where, key);
     return type == LUA_TNUMBER;
 }
 
 static void read_numbers(lua_State *L, Socket *row, const char *where)
 {
     double limit = row->type == SOCK_INT ? 9007199254740992.0 : 1e308;
-    bool has_min = number_field(L, where, "min", &row->min), has_max = number_field(L, where, "max", &row->max);
+    bool has_min = number_field(L, where, "min", &row->min),
+         has_max = number_field(L, where, "max", &row->max);
 
     if (!has_min && has_max) row->min = -limit;
     if (has_min && !has_max) row->max = limit;
     if ((has_min || has_max) && !(row->min < row->max))
         luaL_error(L, "%s: min %f is not below max %f", where, row->min, row->max);
-    if (!number_field(L, where, "default", &row->def) && has_min && row->min > 0) row->def = row->min;
+    if (!number_field(L, where, "default", &row->def) && has_min && row->min > 0)
+        row->def = row->min;
     if (has_min && has_max && (row->def < row->min || row->def > row->max))
-        luaL_error(L, "%s: the default %f is outside of %f to %f", where, row->def, row->min, row->max);
+        luaL_error(L, "%s: the default %f is outside of %f to %f", where, row->def, row->min,
+                   row->max);
     if (row->type == SOCK_INT && row->def != floor(row->def))
         luaL_error(L, "%s: the default of an INT must be whole", where);
     if (row->type == SOCK_INT && row->max > 9.3e18) row->flags |= SOCK_F_U64;
@@ -95,7 +100,8 @@ static void read_numbers(lua_State *L, Socket *row, const char *where)
 static void read_boolean(lua_State *L, Socket *row, const char *where)
 {
     int type = lua_getfield(L, -1, "default");
-    if (type != LUA_TNIL && type != LUA_TBOOLEAN) luaL_error(L, "%s: the default of a BOOLEAN is true or false", where);
+    if (type != LUA_TNIL && type != LUA_TBOOLEAN)
+        luaL_error(L, "%s: the default of a BOOLEAN is true or false", where);
     row->def = lua_toboolean(L, -1);
     lua_pop(L, 1);
 }
@@ -134,15 +140,19 @@ static void read_type(lua_State *L, Script *s, Socket *row, const char *where, b
 {
     const char *type = text_field(L, s, where, "type");
 
-    if (!type || !*type) luaL_error(L, "%s: 'type' is missing; use FLOAT, INT, BOOLEAN, STRING or COMBO", where);
+    if (!type || !*type)
+        luaL_error(L, "%s: 'type' is missing; use FLOAT, INT, BOOLEAN, STRING or COMBO", where);
     row->type = sock_from_name(type);
     if (row->type > SOCK_COMBO && !linked)
-        luaL_error(L, "%s: type %s cannot be a parameter; use FLOAT, INT, BOOLEAN, STRING or COMBO", where, type);
+        luaL_error(
+            L, "%s: type %s cannot be a parameter; use FLOAT, INT, BOOLEAN, STRING or COMBO",
+            where, type);
     if (row->type == SOCK_OTHER) row->type_name = type;
 }
 
 /* One row of params, inputs or outputs: the table on the top of the stack. */
-static void read_row(lua_State *L, Script *s, Socket *row, const char *list, int number, bool linked, bool output)
+static void read_row(lua_State *L, Script *s, Socket *row, const char *list, int number,
+                     bool linked, bool output)
 {
     char where[96];
 
@@ -150,12 +160,14 @@ static void read_row(lua_State *L, Script *s, Socket *row, const char *list, int
     row->name = text_field(L, s, where, "name");
     if (!row->name) luaL_error(L, "%s: 'name' is missing", where);
     snprintf(where, sizeof where, "%s '%.48s'", list, row->name);
-    if (!output && !is_identifier(row->name)) luaL_error(L, "%s: a name is letters, digits and _", where);
+    if (!output && !is_identifier(row->name))
+        luaL_error(L, "%s: a name is letters, digits and _", where);
     read_type(L, s, row, where, linked);
     row->doc = text_field(L, s, where, "doc");
     if (!row->doc) row->doc = row->name;
     if (flag_field(L, "list") && linked) row->flags |= SOCK_F_LIST;
-    if (flag_field(L, "optional") && linked && row->type > SOCK_COMBO) row->flags |= SOCK_F_OPTIONAL;
+    if (flag_field(L, "optional") && linked && row->type > SOCK_COMBO)
+        row->flags |= SOCK_F_OPTIONAL;
     if (flag_field(L, "multiline")) row->flags |= SOCK_F_MULTILINE;
     if (output) return;
     if (row->type == SOCK_INT || row->type == SOCK_FLOAT) read_numbers(L, row, where);
@@ -165,20 +177,25 @@ static void read_row(lua_State *L, Script *s, Socket *row, const char *list, int
 }
 
 /* Reads list `key` of the descriptor on the top into rows behind `rows[*n]`. */
-static void read_rows(lua_State *L, Script *s, const char *key, Socket *rows, int *n, bool linked, bool output)
+static void read_rows(lua_State *L, Script *s, const char *key, Socket *rows, int *n,
+                      bool linked, bool output)
 {
     int first = *n, type = lua_getfield(L, -1, key);
 
-    if (type != LUA_TNIL && type != LUA_TTABLE) luaL_error(L, "'%s' must be a list of rows", key);
+    if (type != LUA_TNIL && type != LUA_TTABLE)
+        luaL_error(L, "'%s' must be a list of rows", key);
     int count = type == LUA_TTABLE ? (int)lua_rawlen(L, -1) : 0;
-    if (count > SCRIPT_ROWS_MAX - first - 1) luaL_error(L, "'%s' has more than %d rows", key, SCRIPT_ROWS_MAX - 8);
+    if (count > SCRIPT_ROWS_MAX - first - 1)
+        luaL_error(L, "'%s' has more than %d rows", key, SCRIPT_ROWS_MAX - 8);
     for (int i = 1; i <= count; i++) {
-        if (lua_rawgeti(L, -1, i) != LUA_TTABLE) luaL_error(L, "%s[%d] must be a table", key, i);
+        if (lua_rawgeti(L, -1, i) != LUA_TTABLE)
+            luaL_error(L, "%s[%d] must be a table", key, i);
         read_row(L, s, &rows[*n], key, i, linked, output);
         for (int k = 0; k < *n; k++)
             if (!output && strcmp(rows[k].name, rows[*n].name) == 0)
-                luaL_error(L, "%s '%s' is named twice, or is the name of one of the kind's own inputs", key,
-                           rows[*n].name);
+                luaL_error(
+                    L, "%s '%s' is named twice, or is the name of one of the kind's own inputs",
+                    key, rows[*n].name);
         ++*n;
         lua_pop(L, 1);
     }
@@ -187,11 +204,24 @@ static void read_rows(lua_State *L, Script *s, const char *key, Socket *rows, in
 
 /* ---- the kinds' own sockets --------------------------------------------------------------------------------- */
 
-static const Socket model_row = { .name = "model", .type = SOCK_MODEL, .doc = "Model to use; it is copied, not changed." };
-static const Socket steps_row = { .name = "steps", .type = SOCK_INT, .def = 20, .min = 1, .max = STEPS_MAX,
+static const Socket model_row = { .name = "model",
+                                  .type = SOCK_MODEL,
+                                  .doc = "Model to use; it is copied, not changed." };
+static const Socket steps_row = { .name = "steps",
+                                  .type = SOCK_INT,
+                                  .def = 20,
+                                  .min = 1,
+                                  .max = STEPS_MAX,
                                   .doc = "Number of steps." };
-static const Socket denoise_row = { .name = "denoise", .type = SOCK_FLOAT, .def = 1, .min = 0, .max = 1, .step = 0.01,
-                                    .doc = "Share of the way that is walked; 1 starts from pure noise." };
+static const Socket denoise_row = {
+    .name = "denoise",
+    .type = SOCK_FLOAT,
+    .def = 1,
+    .min = 0,
+    .max = 1,
+    .step = 0.01,
+    .doc = "Share of the way that is walked; 1 starts from pure noise."
+};
 
 typedef struct KindSockets {
     const Socket *lead[4];
@@ -202,7 +232,11 @@ typedef struct KindSockets {
 } KindSockets;
 
 static const KindSockets kind_sockets[] = {
-    { { &model_row, &steps_row, &denoise_row }, "SIGMAS", SOCK_SIGMAS, "lua/schedulers", STAGE_NONE },
+    { { &model_row, &steps_row, &denoise_row },
+      "SIGMAS",
+      SOCK_SIGMAS,
+      "lua/schedulers",
+      STAGE_NONE },
     { { NULL }, "SAMPLER", SOCK_SAMPLER, "lua/samplers", STAGE_NONE },
     { { &model_row }, "MODEL", SOCK_MODEL, "lua/guidance", STAGE_GUIDE },
     { { NULL }, NULL, SOCK_ANY, "lua/nodes", STAGE_NONE },
@@ -259,7 +293,8 @@ static void read_kind(lua_State *L, Script *s)
 
     if (!kind) luaL_error(L, "'kind' is missing; use scheduler, sampler, guidance or node");
     if (strcmp(kind, "cache") == 0)
-        luaL_error(L, "scripts of kind 'cache' are refused: this engine's models give no hook for step caches");
+        luaL_error(L, "scripts of kind 'cache' are refused: this engine's models give no hook "
+                      "for step caches");
     for (int i = 0; i < 4; i++) {
         if (strcmp(kind, kind_names[i]) != 0) continue;
         s->kind = (ScriptKind)i;
@@ -273,25 +308,30 @@ static void read_name(lua_State *L, Script *s)
     s->name = text_field(L, s, "the script", "name");
     if (!s->name) luaL_error(L, "'name' is missing");
     size_t n = strlen(s->name);
-    if (n == 0 || n > NAME_MAX_LENGTH || strspn(s->name, "abcdefghijklmnopqrstuvwxyz0123456789_") != n)
+    if (n == 0 || n > NAME_MAX_LENGTH ||
+        strspn(s->name, "abcdefghijklmnopqrstuvwxyz0123456789_") != n)
         luaL_error(L, "name '%s' is not made of a-z, 0-9 and _", s->name);
 }
 
 static void read_functions(lua_State *L, Script *s)
 {
     static const char *const names[] = { "run", "combine", "pre", "post" };
-    unsigned allowed = s->kind == SCRIPT_GUIDANCE ? SCRIPT_RUN | SCRIPT_COMBINE | SCRIPT_PRE | SCRIPT_POST : SCRIPT_RUN;
+    unsigned allowed = s->kind == SCRIPT_GUIDANCE
+                           ? SCRIPT_RUN | SCRIPT_COMBINE | SCRIPT_PRE | SCRIPT_POST
+                           : SCRIPT_RUN;
 
     for (int i = 0; i < 4; i++) {
         int type = lua_getfield(L, -1, names[i]);
         lua_pop(L, 1);
         if (type == LUA_TNIL) continue;
-        if (type != LUA_TFUNCTION) luaL_error(L, "'%s' must be a function, not a %s", names[i], lua_typename(L, type));
+        if (type != LUA_TFUNCTION)
+            luaL_error(L, "'%s' must be a function, not a %s", names[i], lua_typename(L, type));
         if (allowed & 1u << i) s->functions |= 1u << i;
     }
     if (s->kind == SCRIPT_GUIDANCE && !s->functions)
         luaL_error(L, "guidance needs a function 'run', 'combine', 'pre' or 'post'");
-    if (s->kind != SCRIPT_GUIDANCE && !(s->functions & SCRIPT_RUN)) luaL_error(L, "a function 'run' is missing");
+    if (s->kind != SCRIPT_GUIDANCE && !(s->functions & SCRIPT_RUN))
+        luaL_error(L, "a function 'run' is missing");
 }
 
 static void fill_def(lua_State *L, Script *s)
@@ -318,7 +358,8 @@ static int describe(lua_State *L)
     vm_load(L, s->text, s->size);
     lua_call(L, 0, 1);
     if (lua_type(L, -1) != LUA_TTABLE)
-        return luaL_error(L, "a script returns one table, this one returns a %s", luaL_typename(L, -1));
+        return luaL_error(L, "a script returns one table, this one returns a %s",
+                          luaL_typename(L, -1));
     read_kind(L, s);
     read_name(L, s);
     read_functions(L, s);
@@ -346,7 +387,8 @@ static void destroy(void *object)
     mem_free(s);
 }
 
-static Status new_script(const char *file, const char *text, size_t size, const ScriptLimits *limits, Script **out)
+static Status new_script(const char *file, const char *text, size_t size,
+                         const ScriptLimits *limits, Script **out)
 {
     Script *s = mem_calloc(1, sizeof *s);
     if (!s) return E_NOMEM;
@@ -377,8 +419,8 @@ static Status refuse(const Script *s, Status status, Error *err)
     return E_FORMAT;
 }
 
-Status script_load(const char *file, const char *text, size_t size, const ScriptLimits *limits, Script **out,
-                   Error *err)
+Status script_load(const char *file, const char *text, size_t size, const ScriptLimits *limits,
+                   Script **out, Error *err)
 {
     Script *s = NULL;
     Vm *vm = NULL;
@@ -389,7 +431,8 @@ Status script_load(const char *file, const char *text, size_t size, const Script
         if (err) snprintf(err->rule, sizeof err->rule, "E208");
         return E_FORMAT;
     }
-    if (new_script(file, text, size, limits, &s) != OK) return error_set(err, E_NOMEM, "out of memory");
+    if (new_script(file, text, size, limits, &s) != OK)
+        return error_set(err, E_NOMEM, "out of memory");
     Status status = vm_new(limits, s->file, 0, &vm, err);
     if (status == OK) status = vm_call(vm, describe, s, err);
     vm_free(vm);

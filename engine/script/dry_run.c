@@ -44,7 +44,8 @@ static Status dry_scheduler(const ScriptValues *v, const ModelSampling *m, Error
 }
 
 /* A smooth toy model: x0 = x / (1 + sigma). */
-static Status toy_denoise(SamplerRun *run, const Tensor *x, float sigma, Tensor *out, Error *err)
+static Status toy_denoise(SamplerRun *run, const Tensor *x, float sigma, Tensor *out,
+                          Error *err)
 {
     (void)run, (void)err;
     tensor_affine(out, x, 1.0f / (1.0f + sigma), 0);
@@ -62,8 +63,14 @@ static Status dry_sampler(const ScriptValues *v, const ModelSampling *m, Error *
     TRY_DONE(script_sampler_new(v, &sampler, err));
     TRY_DONE(toy_tensor(4, toy_shape, 0.1, &x, err));
     TRY_DONE(sigmas_schedule(m, "simple", TOY_STEPS, 1, NULL, &sigmas, err));
-    SamplerRun run = { .sampler = sampler, .model = m, .sigmas = tensor_f32(sigmas), .count = TOY_STEPS + 1,
-                       .seed = 1, .churn = &churn, .x = x, .denoise = toy_denoise };
+    SamplerRun run = { .sampler = sampler,
+                       .model = m,
+                       .sigmas = tensor_f32(sigmas),
+                       .count = TOY_STEPS + 1,
+                       .seed = 1,
+                       .churn = &churn,
+                       .x = x,
+                       .denoise = toy_denoise };
     TRY_DONE(sampler_run(&run, err));
     status = check_finite(v->script, x, err);
 done:
@@ -96,7 +103,8 @@ static void toy_fini(Toy *t)
     tensor_unref(t->sigmas);
 }
 
-static Status toy_init(Toy *t, const ScriptValues *v, const ModelSampling *m, int64_t steps, Error *err)
+static Status toy_init(Toy *t, const ScriptValues *v, const ModelSampling *m, int64_t steps,
+                       Error *err)
 {
     memset(t, 0, sizeof *t);
     TRY(script_guidance_hooks(v, NULL, t->hooks, &t->count, err));
@@ -111,12 +119,21 @@ static Status toy_init(Toy *t, const ScriptValues *v, const ModelSampling *m, in
 }
 
 /* One step through all hooks, with plain guidance where no hook combines; *scale: the scale in force. */
-static Status toy_step(Toy *t, const ModelSampling *m, int step, double cfg, bool only_scale, double *scale, Error *err)
+static Status toy_step(Toy *t, const ModelSampling *m, int step, double cfg, bool only_scale,
+                       double *scale, Error *err)
 {
     static const GuidanceKind order[] = { GUIDE_SCALE, GUIDE_PRE, GUIDE_CFG, GUIDE_POST };
-    GuidanceStep g = { .x = t->x, .sigma = tensor_f32(t->sigmas)[step], .cfg = cfg, .scale = cfg, .cond = t->cond,
-                       .uncond = t->uncond, .denoised = t->denoised, .step = step,
-                       .steps = (int)t->sigmas->shape[0] - 1, .sigmas = t->sigmas, .sampling = m };
+    GuidanceStep g = { .x = t->x,
+                       .sigma = tensor_f32(t->sigmas)[step],
+                       .cfg = cfg,
+                       .scale = cfg,
+                       .cond = t->cond,
+                       .uncond = t->uncond,
+                       .denoised = t->denoised,
+                       .step = step,
+                       .steps = (int)t->sigmas->shape[0] - 1,
+                       .sigmas = t->sigmas,
+                       .sampling = m };
 
     g.time = model_time(m, (double)g.sigma);
     for (int k = 0; k < (only_scale ? 1 : 4); k++) {
@@ -126,7 +143,8 @@ static Status toy_step(Toy *t, const ModelSampling *m, int step, double cfg, boo
             own = true;
             TRY(t->hooks[i]->run(t->hooks[i], t->states[i], &g, err));
         }
-        if (order[k] == GUIDE_CFG && !own) guidance_cfg(t->cond, t->uncond, g.scale, t->denoised);
+        if (order[k] == GUIDE_CFG && !own)
+            guidance_cfg(t->cond, t->uncond, g.scale, t->denoised);
     }
     *scale = g.scale;
     return OK;
@@ -151,8 +169,8 @@ static Status dry_guidance(const ScriptValues *v, const ModelSampling *m, Error 
 static bool is_toy_type(const Socket *s)
 {
     if (s->flags & (SOCK_F_LIST | SOCK_F_U64)) return !(s->flags & SOCK_F_LIST);
-    return s->type <= SOCK_COMBO || s->type == SOCK_IMAGE || s->type == SOCK_MASK || s->type == SOCK_LATENT ||
-           s->type == SOCK_SIGMAS;
+    return s->type <= SOCK_COMBO || s->type == SOCK_IMAGE || s->type == SOCK_MASK ||
+           s->type == SOCK_LATENT || s->type == SOCK_SIGMAS;
 }
 
 static Status toy_object(SockType type, const Ref **out, Error *err)
@@ -166,7 +184,8 @@ static Status toy_object(SockType type, const Ref **out, Error *err)
     else if (type == SOCK_LATENT)
         TRY(toy_tensor(4, toy_shape, 0.3, &t, err));
     else
-        TRY(toy_tensor(type == SOCK_IMAGE ? 4 : 3, type == SOCK_IMAGE ? image : mask, 0.3, &t, err));
+        TRY(toy_tensor(type == SOCK_IMAGE ? 4 : 3, type == SOCK_IMAGE ? image : mask, 0.3, &t,
+                       err));
     *out = &t->ref;
     if (type != SOCK_LATENT) return OK;
     Latent *l = NULL;
@@ -259,7 +278,8 @@ done:
 
 /* ---- curves ------------------------------------------------------------------------------------------------------ */
 
-static Status scheduler_curve(const ScriptValues *v, const ModelSampling *m, int64_t steps, double *points, Error *err)
+static Status scheduler_curve(const ScriptValues *v, const ModelSampling *m, int64_t steps,
+                              double *points, Error *err)
 {
     Tensor *t = NULL;
     TRY(script_schedule(v, m, steps, 1, &t, err));
@@ -271,8 +291,8 @@ static Status scheduler_curve(const ScriptValues *v, const ModelSampling *m, int
     return OK;
 }
 
-static Status guidance_curve(const ScriptValues *v, const ModelSampling *m, int64_t steps, double cfg, double *points,
-                             Error *err)
+static Status guidance_curve(const ScriptValues *v, const ModelSampling *m, int64_t steps,
+                             double cfg, double *points, Error *err)
 {
     Toy t;
     Status status = toy_init(&t, v, m, steps, err);
@@ -285,8 +305,8 @@ static Status guidance_curve(const ScriptValues *v, const ModelSampling *m, int6
     return status;
 }
 
-Status script_curve(const ScriptValues *v, const ModelSampling *m, int64_t steps, double cfg, double **points, int *n,
-                    Error *err)
+Status script_curve(const ScriptValues *v, const ModelSampling *m, int64_t steps, double cfg,
+                    double **points, int *n, Error *err)
 {
     const Script *s = v->script;
     bool scheduler = s->kind == SCRIPT_SCHEDULER;
@@ -299,8 +319,8 @@ Status script_curve(const ScriptValues *v, const ModelSampling *m, int64_t steps
     if (steps < 1 || steps > 10000) return error_set(err, E_RANGE, "steps must be 1 to 10000");
     double *p = mem_calloc((size_t)steps + 1, 2 * sizeof *p);
     if (!p) return error_set(err, E_NOMEM, "out of memory");
-    Status status =
-        scheduler ? scheduler_curve(v, m, steps, p, err) : guidance_curve(v, m, steps, cfg, p, err);
+    Status status = scheduler ? scheduler_curve(v, m, steps, p, err)
+                              : guidance_curve(v, m, steps, cfg, p, err);
     if (status != OK) {
         mem_free(p);
         return status;

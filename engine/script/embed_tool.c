@@ -6,7 +6,8 @@
 static const char *short_path(const char *path)
 {
     const char *at = path, *found = NULL;
-    while ((at = strstr(at, "/lua/"))) found = ++at;
+    while ((at = strstr(at, "/lua/")))
+        found = ++at;
     return found ? found : path;
 }
 
@@ -19,7 +20,8 @@ static long write_bytes(FILE *out, const char *path, int number)
 
     if (!in) return -1;
     fprintf(out, "static const char text_%d[] = {", number);
-    while ((c = fgetc(in)) != EOF) fprintf(out, "%s%d,", n++ % 24 ? "" : "\n", c > 127 ? c - 256 : c);
+    while ((c = fgetc(in)) != EOF)
+        fprintf(out, "%s%d,", n++ % 24 ? "" : "\n", c > 127 ? c - 256 : c);
     fprintf(out, "0 };\n");
     fclose(in);
     return n;

@@ -147,7 +147,8 @@ static int run_scale(lua_State *L)
     if (lua_type(L, -1) != LUA_TNUMBER)
         return host_wrong(L, "run", "run must return a number, not a %s", luaL_typename(L, -1));
     double scale = lua_tonumber(L, -1);
-    if (!isfinite(scale)) return host_wrong(L, "run", "run returned a scale that is no finite number");
+    if (!isfinite(scale))
+        return host_wrong(L, "run", "run returned a scale that is no finite number");
     g->scale = scale;
     return 0;
 }
@@ -158,7 +159,9 @@ static void take_result(lua_State *L, const char *function, int index, Tensor *o
     const Tensor *t = tensors_at(L, index);
     char have[96], want[96];
 
-    if (!t) host_wrong(L, function, "%s must return a tensor, not a %s", function, luaL_typename(L, index));
+    if (!t)
+        host_wrong(L, function, "%s must return a tensor, not a %s", function,
+                   luaL_typename(L, index));
     tensor_describe(t, have, sizeof have);
     tensor_describe(out, want, sizeof want);
     if (!tensor_same_shape(t, out))
@@ -167,7 +170,8 @@ static void take_result(lua_State *L, const char *function, int index, Tensor *o
 }
 
 /* Calls function(first..., t, p, ctx) with the given tensors. */
-static void call_with(lua_State *L, const char *function, GuidanceStep *g, const Tensor *const *first, int n, int results)
+static void call_with(lua_State *L, const char *function, GuidanceStep *g,
+                      const Tensor *const *first, int n, int results)
 {
     host_push_function(L, function);
     for (int i = 0; i < n; i++)
@@ -209,8 +213,10 @@ static int run_post(lua_State *L)
 
 static Status run_hook(const GuidanceHook *h, void *state, GuidanceStep *g, Error *err)
 {
-    static const lua_CFunction bodies[] = { [GUIDE_SCALE] = run_scale, [GUIDE_PRE] = run_pre,
-                                            [GUIDE_CFG] = run_combine, [GUIDE_POST] = run_post };
+    static const lua_CFunction bodies[] = { [GUIDE_SCALE] = run_scale,
+                                            [GUIDE_PRE] = run_pre,
+                                            [GUIDE_CFG] = run_combine,
+                                            [GUIDE_POST] = run_post };
     GuideRun *r = state;
     Status status = vm_call(r->vm, bodies[h->kind], g, err);
     if (status != OK) error_at_node(err, r->guide->node, r->guide->class_type);
@@ -260,12 +266,15 @@ static GuidanceHook *hook_new(Guide *g, GuidanceKind kind)
     return &h->base;
 }
 
-Status script_guidance_hooks(const ScriptValues *v, const char *node, GuidanceHook *hooks[4], int *count, Error *err)
+Status script_guidance_hooks(const ScriptValues *v, const char *node, GuidanceHook *hooks[4],
+                             int *count, Error *err)
 {
     static const struct {
         unsigned function;
         GuidanceKind kind;
-    } order[] = { { SCRIPT_RUN, GUIDE_SCALE }, { SCRIPT_PRE, GUIDE_PRE }, { SCRIPT_COMBINE, GUIDE_CFG },
+    } order[] = { { SCRIPT_RUN, GUIDE_SCALE },
+                  { SCRIPT_PRE, GUIDE_PRE },
+                  { SCRIPT_COMBINE, GUIDE_CFG },
                   { SCRIPT_POST, GUIDE_POST } };
     Guide *g = NULL;
     int n = 0;

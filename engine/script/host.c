@@ -20,7 +20,8 @@ static int open_script(lua_State *L)
 
     vm_load(L, s->text, s->size);
     lua_call(L, 0, 1);
-    if (lua_type(L, -1) != LUA_TTABLE) return luaL_error(L, "the script no longer returns a table");
+    if (lua_type(L, -1) != LUA_TTABLE)
+        return luaL_error(L, "the script no longer returns a table");
     lua_rawsetp(L, LUA_REGISTRYINDEX, &script_key);
     lua_createtable(L, 0, v->count);
     for (int i = 0; i < v->count; i++) {
@@ -98,7 +99,9 @@ static int object_text(lua_State *L)
 
 void host_open_objects(lua_State *L)
 {
-    static const luaL_Reg events[] = { { "__gc", collect_object }, { "__tostring", object_text }, { NULL, NULL } };
+    static const luaL_Reg events[] = { { "__gc", collect_object },
+                                       { "__tostring", object_text },
+                                       { NULL, NULL } };
     luaL_newmetatable(L, OBJECT_TYPE);
     luaL_setfuncs(L, events, 0);
     lua_pop(L, 1);
@@ -139,10 +142,13 @@ static void push_linked(lua_State *L, const Socket *s, const Value *v)
         lua_pushnil(L);
     else if (type == SOCK_LATENT && holds_floats(&latent->samples->ref))
         tensors_push(L, latent->samples, latent);
-    else if ((type == SOCK_IMAGE || type == SOCK_MASK || type == SOCK_SIGMAS) && holds_floats(v->object))
+    else if ((type == SOCK_IMAGE || type == SOCK_MASK || type == SOCK_SIGMAS) &&
+             holds_floats(v->object))
         tensors_push(L, (const Tensor *)(const void *)v->object, NULL);
     else
-        push_object(L, v->object, type, type == SOCK_OTHER || type == SOCK_ANY ? socket_type_name(s) : sock_name(type));
+        push_object(L, v->object, type,
+                    type == SOCK_OTHER || type == SOCK_ANY ? socket_type_name(s)
+                                                           : sock_name(type));
 }
 
 /* An unsigned seed above 2^63 keeps its bits. */

@@ -39,7 +39,8 @@ static int guarded_pcall(lua_State *L)
     lua_pushboolean(L, 1);
     lua_insert(L, 1);
     int code = lua_pcall(L, lua_gettop(L) - 2, LUA_MULTRET, 0);
-    if (code == LUA_ERRMEM && vm->fault == VM_FINE) vm->fault = vm->out_of_memory ? VM_NO_MEMORY : VM_MEMORY;
+    if (code == LUA_ERRMEM && vm->fault == VM_FINE)
+        vm->fault = vm->out_of_memory ? VM_NO_MEMORY : VM_MEMORY;
     if (vm->fault != VM_FINE) {
         lua_pushlightuserdata(L, vm);
         return lua_error(L);
@@ -165,7 +166,8 @@ static int table_move(lua_State *L)
 {
     lua_Integer from = luaL_checkinteger(L, 2), to = luaL_checkinteger(L, 3);
     if (to >= from) {
-        luaL_argcheck(L, from > 0 || to < LUA_MAXINTEGER + from, 3, "too many elements to move");
+        luaL_argcheck(L, from > 0 || to < LUA_MAXINTEGER + from, 3,
+                      "too many elements to move");
         vm_charge(L, to - from + 1);
     }
     lua_pushvalue(L, lua_upvalueindex(1));

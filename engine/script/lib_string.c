@@ -69,8 +69,10 @@ static int find_plain(lua_State *L, const Pattern *p, size_t from)
 {
     size_t m = (size_t)(p->pattern_end - p->pattern);
     vm_charge(L, 1 + ((p->subject_end - p->subject) >> STEP_SHIFT));
-    const char *found = m == 0 ? p->subject + from
-                               : memmem(p->subject + from, (size_t)(p->subject_end - p->subject) - from, p->pattern, m);
+    const char *found =
+        m == 0 ? p->subject + from
+               : memmem(p->subject + from, (size_t)(p->subject_end - p->subject) - from,
+                        p->pattern, m);
     if (!found) {
         lua_pushnil(L);
         return 1;
@@ -125,7 +127,8 @@ static int gmatch_next(lua_State *L)
     lua_settop(L, 0);
     start(L, &p, lua_upvalueindex(1), lua_upvalueindex(2));
     const char *last = p.subject + lua_tointeger(L, lua_upvalueindex(4));
-    for (const char *s = p.subject + lua_tointeger(L, lua_upvalueindex(3)); s <= p.subject_end; s++) {
+    for (const char *s = p.subject + lua_tointeger(L, lua_upvalueindex(3)); s <= p.subject_end;
+         s++) {
         const char *end = attempt(L, &p, s, p.pattern);
         if (!end || end == last) continue;
         lua_pushinteger(L, end - p.subject);
@@ -149,7 +152,8 @@ static int string_gmatch(lua_State *L)
 }
 
 /* Adds the text form of a gsub replacement, %0 to %9 filled in. */
-static void add_template(lua_State *L, luaL_Buffer *b, const Pattern *p, const char *s, const char *end)
+static void add_template(lua_State *L, luaL_Buffer *b, const Pattern *p, const char *s,
+                         const char *end)
 {
     size_t n;
     const char *text = lua_tolstring(L, 3, &n);
@@ -176,7 +180,8 @@ static void add_template(lua_State *L, luaL_Buffer *b, const Pattern *p, const c
 }
 
 /* Adds what stands for the match s..end; a table's or function's false or nil keeps the match. */
-static void add_value(lua_State *L, luaL_Buffer *b, const Pattern *p, const char *s, const char *end)
+static void add_value(lua_State *L, luaL_Buffer *b, const Pattern *p, const char *s,
+                      const char *end)
 {
     int type = lua_type(L, 3);
 
@@ -208,8 +213,10 @@ static int string_gsub(lua_State *L)
 
     start(L, &p, 1, 2);
     int type = lua_type(L, 3);
-    luaL_argexpected(L, type == LUA_TSTRING || type == LUA_TNUMBER || type == LUA_TTABLE || type == LUA_TFUNCTION, 3,
-                     "string/function/table");
+    luaL_argexpected(L,
+                     type == LUA_TSTRING || type == LUA_TNUMBER || type == LUA_TTABLE ||
+                         type == LUA_TFUNCTION,
+                     3, "string/function/table");
     if (type == LUA_TNUMBER) lua_tostring(L, 3);
     lua_Integer most = luaL_optinteger(L, 4, LUA_MAXINTEGER), n = 0;
     bool anchored = p.pattern < p.pattern_end && *p.pattern == '^';

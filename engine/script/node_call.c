@@ -14,8 +14,10 @@ static int64_t bytes_of(const Value *v)
     const Ref *object = v->type > SOCK_COMBO ? v->object : NULL;
     if (!object) return 0;
     if (v->type == SOCK_LATENT) object = &((const Latent *)(const void *)object)->samples->ref;
-    bool tensor = v->type == SOCK_LATENT || v->type == SOCK_IMAGE || v->type == SOCK_MASK || v->type == SOCK_SIGMAS;
-    return tensor ? tensor_count((const Tensor *)(const void *)object) * (int64_t)sizeof(float) : 0;
+    bool tensor = v->type == SOCK_LATENT || v->type == SOCK_IMAGE || v->type == SOCK_MASK ||
+                  v->type == SOCK_SIGMAS;
+    return tensor ? tensor_count((const Tensor *)(const void *)object) * (int64_t)sizeof(float)
+                  : 0;
 }
 
 static void push_one(lua_State *L, const Socket *s, const Value *v)
@@ -45,7 +47,8 @@ static void push_input(lua_State *L, const Socket *s, const void *in)
 
 static int wrong(lua_State *L, const Socket *s, const char *want, int index)
 {
-    return host_wrong(L, "run", "output '%s' must be %s, not a %s", s->name, want, luaL_typename(L, index));
+    return host_wrong(L, "run", "output '%s' must be %s, not a %s", s->name, want,
+                      luaL_typename(L, index));
 }
 
 static void take_text(lua_State *L, const Socket *s, int index, Value *out)
@@ -86,14 +89,38 @@ static void take_sigmas(lua_State *L, const Socket *s, int index, Value *out)
 
     if (!values) wrong(L, s, "a list of numbers", index);
     for (int64_t i = 0; i < n; i++)
-        if (!isfinite(values[i])) host_wrong(L, "run", "output '%s' holds a number that is not finite", s->name);
+        if (!isfinite(values[i]))
+            host_wrong(L, "run", "output '%s' holds a number that is not finite", s->name);
     must(L, sigmas_from_values(values, n, &t, &vm_of(L)->callback_error));
     out->object = &t->ref;
+}
+
+/* A table { samples = tensor, noise_mask = tensor or nil }: its fields go on the stack. */
+static void take_latent_table(lua_State *L, const Socket *s, int index, Value *out)
+{
+    Latent *made = NULL;
+
+    lua_getfield(L, index, "noise_mask");
+    lua_getfield(L, index < 0 ? index - 1 : index, "samples");
+    const Tensor *t = tensors_at(L, -1), *mask = tensors_at(L, -2);
+    if (!t || t->ndim != 4)
+        wrong(L, s, "a table whose samples are a tensor [B,C,h,w]",
+              index < 0 ? index - 2 : index);
+    if (mask && mask->ndim != 3 && mask->ndim != 4)
+        wrong(L, s, "a latent whose noise_mask is a tensor [B,H,W]", -2);
+    must(L, latent_new(tensor_ref(t), &made, &vm_of(L)->callback_error));
+    if (mask) latent_set_mask(made, tensor_ref(mask));
+    out->object = &made->ref;
+    lua_pop(L, 2);
 }
 
 /* A tensor with or without the latent it came from. */
 static void take_latent(lua_State *L, const Socket *s, int index, Value *out)
 {
+    if (lua_type(L, index) == LUA_TTABLE) {
+        take_latent_table(L, s, index, out);
+        return;
+    }
     const Tensor *t = tensors_at(L, index);
     const Latent *from = tensors_latent_at(L, index);
     Latent *made = NULL;
@@ -112,7 +139,8 @@ static void take_tensor(lua_State *L, const Socket *s, int index, Value *out)
     const Tensor *t = tensors_at(L, index);
     int ndim = out->type == SOCK_IMAGE ? 4 : 3;
 
-    if (!t || t->ndim != ndim) wrong(L, s, ndim == 4 ? "a tensor [B,H,W,C]" : "a tensor [B,H,W]", index);
+    if (!t || t->ndim != ndim)
+        wrong(L, s, ndim == 4 ? "a tensor [B,H,W,C]" : "a tensor [B,H,W]", index);
     out->object = &tensor_ref(t)->ref;
 }
 
@@ -200,7 +228,8 @@ static void take_list(lua_State *L, const Socket *s, void *out)
 
     if (lua_type(L, -1) != LUA_TTABLE) wrong(L, s, "a list", -1);
     size_t n = lua_rawlen(L, -1);
-    if (n == 0 || n > LIST_MAX) host_wrong(L, "run", "output '%s' must be a list of 1 to %d values", s->name, LIST_MAX);
+    if (n == 0 || n > LIST_MAX)
+        host_wrong(L, "run", "output '%s' must be a list of 1 to %d values", s->name, LIST_MAX);
     list->items = mem_calloc(n, sizeof *list->items);
     if (!list->items) must(L, error_set(&vm_of(L)->callback_error, E_NOMEM, "out of memory"));
     for (size_t i = 0; i < n; i++) {
@@ -228,9 +257,11 @@ static int run_node(lua_State *L)
     lua_call(L, 1, 1);
     int results = lua_gettop(L);
     if (lua_type(L, results) != LUA_TTABLE)
-        return host_wrong(L, "run", "run must return a list of outputs, not a %s", luaL_typename(L, results));
+        return host_wrong(L, "run", "run must return a list of outputs, not a %s",
+                          luaL_typename(L, results));
     if ((int)lua_rawlen(L, results) != n)
-        return host_wrong(L, "run", "run returned %d outputs; %d are declared", (int)lua_rawlen(L, results), n);
+        return host_wrong(L, "run", "run returned %d outputs; %d are declared",
+                          (int)lua_rawlen(L, results), n);
     for (int i = 0; i < n; i++) {
         const Socket *s = &def->outputs[i];
         Value v = { 0 };

@@ -32,17 +32,38 @@ static bool in_class(int c, int letter)
     bool yes;
 
     switch (tolower(letter)) {
-    case 'a': yes = isalpha(c); break;
-    case 'c': yes = iscntrl(c); break;
-    case 'd': yes = isdigit(c); break;
-    case 'g': yes = isgraph(c); break;
-    case 'l': yes = islower(c); break;
-    case 'p': yes = ispunct(c); break;
-    case 's': yes = isspace(c); break;
-    case 'u': yes = isupper(c); break;
-    case 'w': yes = isalnum(c); break;
-    case 'x': yes = isxdigit(c); break;
-    default: return letter == c;
+    case 'a':
+        yes = isalpha(c);
+        break;
+    case 'c':
+        yes = iscntrl(c);
+        break;
+    case 'd':
+        yes = isdigit(c);
+        break;
+    case 'g':
+        yes = isgraph(c);
+        break;
+    case 'l':
+        yes = islower(c);
+        break;
+    case 'p':
+        yes = ispunct(c);
+        break;
+    case 's':
+        yes = isspace(c);
+        break;
+    case 'u':
+        yes = isupper(c);
+        break;
+    case 'w':
+        yes = isalnum(c);
+        break;
+    case 'x':
+        yes = isxdigit(c);
+        break;
+    default:
+        return letter == c;
     }
     return isupper(letter) ? !yes : yes;
 }
@@ -150,7 +171,8 @@ static const char *balanced(Pattern *p, const char *s, const char *at)
 {
     int open, nesting = 1;
 
-    if (at + 1 >= p->pattern_end) return fail(p, "malformed pattern (missing arguments to '%b')");
+    if (at + 1 >= p->pattern_end)
+        return fail(p, "malformed pattern (missing arguments to '%b')");
     if (s >= p->subject_end || *s != *at) return NULL;
     open = *at;
     for (s++; s < p->subject_end; s++) {
@@ -177,10 +199,12 @@ static const char *back_reference(Pattern *p, const char *s, const char *at)
 {
     int i = *at - '1';
 
-    if (i < 0 || i >= p->level || p->captures[i].length < 0) return fail(p, "invalid capture index");
+    if (i < 0 || i >= p->level || p->captures[i].length < 0)
+        return fail(p, "invalid capture index");
     size_t n = (size_t)p->captures[i].length;
     p->steps += (int64_t)n;
-    if ((size_t)(p->subject_end - s) < n || memcmp(p->captures[i].start, s, n) != 0) return NULL;
+    if ((size_t)(p->subject_end - s) < n || memcmp(p->captures[i].start, s, n) != 0)
+        return NULL;
     return pattern_match(p, s + n, at + 1);
 }
 
@@ -192,7 +216,8 @@ static const char *special(Pattern *p, const char *s, const char *at, bool *hand
     const char *end = p->pattern_end;
 
     *handled = true;
-    if (*at == '(' && at + 1 < end && at[1] == ')') return open_capture(p, s, at + 2, PATTERN_POSITION);
+    if (*at == '(' && at + 1 < end && at[1] == ')')
+        return open_capture(p, s, at + 2, PATTERN_POSITION);
     if (*at == '(') return open_capture(p, s, at + 1, PATTERN_OPEN);
     if (*at == ')') return close_capture(p, s, at + 1);
     if (*at == '$' && at + 1 == end) return s == p->subject_end ? s : NULL;
@@ -201,7 +226,8 @@ static const char *special(Pattern *p, const char *s, const char *at, bool *hand
         return s ? pattern_match(p, s, at + 4) : NULL;
     }
     if (*at == '%' && at + 1 < end && at[1] == 'f') return frontier(p, s, at + 2);
-    if (*at == '%' && at + 1 < end && isdigit((unsigned char)at[1])) return back_reference(p, s, at + 1);
+    if (*at == '%' && at + 1 < end && isdigit((unsigned char)at[1]))
+        return back_reference(p, s, at + 1);
     *handled = false;
     return NULL;
 }

@@ -41,7 +41,8 @@ static int denoise(lua_State *L)
     const Tensor *x = like_x(L, run, 2);
     double sigma = luaL_checknumber(L, 3);
 
-    luaL_argcheck(L, isfinite(sigma) && sigma >= 0, 3, "a noise level is a finite number from 0");
+    luaL_argcheck(L, isfinite(sigma) && sigma >= 0, 3,
+                  "a noise level is a finite number from 0");
     if (c->calls++ >= (int64_t)run->count * CALLS_PER_STEP + CALLS_MORE)
         return luaL_error(L, "more than %d model calls in one run", (int)(c->calls - 1));
     Tensor *out = tensors_push_new(L, x->ndim, x->shape);
@@ -120,11 +121,13 @@ static int run_body(lua_State *L)
     host_push_params(L);
     lua_call(L, 4, 1);
     const Tensor *x = tensors_at(L, -1);
-    if (!x) return host_wrong(L, "run", "run must return a tensor, not a %s", luaL_typename(L, -1));
+    if (!x)
+        return host_wrong(L, "run", "run must return a tensor, not a %s", luaL_typename(L, -1));
     char have[96], want[96];
     tensor_describe(x, have, sizeof have);
     tensor_describe(run->x, want, sizeof want);
-    if (!tensor_same_shape(x, run->x)) return host_wrong(L, "run", "run returned a tensor %s; %s is needed", have, want);
+    if (!tensor_same_shape(x, run->x))
+        return host_wrong(L, "run", "run returned a tensor %s; %s is needed", have, want);
     tensor_copy(run->x, x);
     return 0;
 }

@@ -3,6 +3,8 @@
 
 #include "engine/script/host.h"
 
+static const double TIME_SLACK = 1e-9; /* rounding of a script's own steps */
+
 typedef struct ScheduleCall {
     const ModelSampling *m;
     int64_t steps;
@@ -15,7 +17,8 @@ static int model_sigma_of(lua_State *L)
 {
     const ModelSampling *m = lua_touserdata(L, lua_upvalueindex(1));
     double t = luaL_checknumber(L, 1);
-    luaL_argcheck(L, t >= 0 && t <= 1, 1, "model time runs from 0 to 1");
+    luaL_argcheck(L, t >= -TIME_SLACK && t <= 1 + TIME_SLACK, 1, "model time runs from 0 to 1");
+    t = fmin(fmax(t, 0), 1);
     lua_pushnumber(L, t == 0 ? 0 : model_sigma_at(m, t));
     return 1;
 }
@@ -27,7 +30,8 @@ static int model_time_of(lua_State *L)
     return 1;
 }
 
-static void push_model_function(lua_State *L, const ModelSampling *m, lua_CFunction fn, const char *name)
+static void push_model_function(lua_State *L, const ModelSampling *m, lua_CFunction fn,
+                                const char *name)
 {
     lua_pushlightuserdata(L, (void *)(uintptr_t)m);
     lua_pushcclosure(L, fn, 1);
@@ -54,13 +58,17 @@ static void check_falling(lua_State *L, const double *values, int64_t n)
 {
     for (int64_t i = 0; i < n; i++) {
         float here = (float)values[i];
-        if (!isfinite(here)) host_wrong(L, "run", "run returned a sigma that is no finite number: number %d", (int)i + 1);
+        if (!isfinite(here))
+            host_wrong(L, "run", "run returned a sigma that is no finite number: number %d",
+                       (int)i + 1);
         if (i > 0 && !(here < (float)values[i - 1]))
-            host_wrong(L, "run", "run returned sigmas that do not fall: number %d is %f after %f", (int)i + 1,
-                       values[i], values[i - 1]);
+            host_wrong(L, "run",
+                       "run returned sigmas that do not fall: number %d is %f after %f",
+                       (int)i + 1, values[i], values[i - 1]);
     }
     if ((float)values[n - 1] != 0.0f)
-        host_wrong(L, "run", "run returned sigmas that end in %f; the last one must be 0", values[n - 1]);
+        host_wrong(L, "run", "run returned sigmas that end in %f; the last one must be 0",
+                   values[n - 1]);
 }
 
 static int run_schedule(lua_State *L)
@@ -73,16 +81,19 @@ static int run_schedule(lua_State *L)
     host_push_params(L);
     lua_call(L, 2, 1);
     const double *values = host_numbers(L, -1, &n);
-    if (!values) return host_wrong(L, "run", "run must return a list of numbers, not a %s", luaL_typename(L, -1));
+    if (!values)
+        return host_wrong(L, "run", "run must return a list of numbers, not a %s",
+                          luaL_typename(L, -1));
     if (n != c->steps + 1)
-        return host_wrong(L, "run", "run returned %d sigmas; %d steps need %d", (int)n, (int)c->steps, (int)c->steps + 1);
+        return host_wrong(L, "run", "run returned %d sigmas; %d steps need %d", (int)n,
+                          (int)c->steps, (int)c->steps + 1);
     check_falling(L, values, n);
     Status status = sigmas_from_values(values, n, &c->out, &vm_of(L)->callback_error);
     return status == OK ? 0 : vm_raise(L, status);
 }
 
-Status script_schedule(const ScriptValues *v, const ModelSampling *m, int64_t steps, double denoise, Tensor **out,
-                       Error *err)
+Status script_schedule(const ScriptValues *v, const ModelSampling *m, int64_t steps,
+                       double denoise, Tensor **out, Error *err)
 {
     ScheduleCall c = { .m = m, .steps = steps, .denoise = denoise };
     Vm *vm = NULL;

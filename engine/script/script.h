@@ -12,7 +12,12 @@
 #include "engine/sampling/registry.h"
 #include "engine/script/vm.h"
 
-typedef enum ScriptKind { SCRIPT_SCHEDULER, SCRIPT_SAMPLER, SCRIPT_GUIDANCE, SCRIPT_NODE } ScriptKind;
+typedef enum ScriptKind {
+    SCRIPT_SCHEDULER,
+    SCRIPT_SAMPLER,
+    SCRIPT_GUIDANCE,
+    SCRIPT_NODE
+} ScriptKind;
 
 /* Functions a descriptor may hold, as bits. */
 enum { SCRIPT_RUN = 1, SCRIPT_COMBINE = 2, SCRIPT_PRE = 4, SCRIPT_POST = 8 };
@@ -27,7 +32,8 @@ typedef struct Script {
     const char *text;
     size_t size;
     unsigned functions;
-    bool needs_uncond; /* guidance: `uncond = true`, the negative is evaluated even at scale 1 */
+    bool
+        needs_uncond; /* guidance: `uncond = true`, the negative is evaluated even at scale 1 */
     ScriptLimits limits;
     int lead, params; /* rows of def.inputs: the kind's own, then the script's */
     NodeDef def;      /* class Lua.<name>; def.user is this script; def.run is set by the set */
@@ -35,8 +41,8 @@ typedef struct Script {
 } Script;
 
 /* Reads and checks one file's text. Errors: E_FORMAT with rule E208, file and line; E_NOMEM. */
-Status script_load(const char *file, const char *text, size_t size, const ScriptLimits *limits, Script **out,
-                   Error *err);
+Status script_load(const char *file, const char *text, size_t size, const ScriptLimits *limits,
+                   Script **out, Error *err);
 const char *script_kind_name(ScriptKind kind);
 
 /* Parameters of one use; holds a reference on its script. */
@@ -56,12 +62,13 @@ Status script_values_set(ScriptValues *v, const char *name, const char *text, Er
 /* ---- the kinds ------------------------------------------------------------------------------------------ */
 
 /* steps + 1 levels that fall strictly and end in 0, Tensor [steps + 1] F32. */
-Status script_schedule(const ScriptValues *v, const ModelSampling *m, int64_t steps, double denoise, Tensor **out,
-                       Error *err);
+Status script_schedule(const ScriptValues *v, const ModelSampling *m, int64_t steps,
+                       double denoise, Tensor **out, Error *err);
 Status script_sampler_new(const ScriptValues *v, Sampler **out, Error *err);
 /* The hooks of a guidance script in the order in which a model takes them; at most 4. node (may be NULL)
  * names the node in faults. */
-Status script_guidance_hooks(const ScriptValues *v, const char *node, GuidanceHook *hooks[4], int *count, Error *err);
+Status script_guidance_hooks(const ScriptValues *v, const char *node, GuidanceHook *hooks[4],
+                             int *count, Error *err);
 /* run of a node script: call->def->user is the script. */
 Status script_node_call(NodeCall *call);
 
@@ -74,8 +81,8 @@ typedef struct ScriptRunners {
 
 /* The built-in scripts and those of the folders (NULL-ended list, or NULL), read once. */
 typedef struct ScriptSet ScriptSet;
-Status script_set_load(const char *const *folders, const ScriptLimits *limits, const ScriptRunners *runners,
-                       ScriptSet **out, Error *err);
+Status script_set_load(const char *const *folders, const ScriptLimits *limits,
+                       const ScriptRunners *runners, ScriptSet **out, Error *err);
 void script_set_free(ScriptSet *set);
 /* Whether a file of the folders was added, changed or removed since. */
 bool script_set_stale(const ScriptSet *set);
@@ -94,7 +101,7 @@ const char *const *script_set_schedulers(const ScriptSet *set);
 Status script_dry_run(const Script *s, bool *ran, Error *err);
 /* Points of a scheduler's or guidance script's curve: n pairs (x, y) from mem_alloc. The x of a scheduler is the step,
  * of guidance the model time, walked over `steps` steps of a plain schedule at scale `cfg`. */
-Status script_curve(const ScriptValues *v, const ModelSampling *m, int64_t steps, double cfg, double **points, int *n,
-                    Error *err);
+Status script_curve(const ScriptValues *v, const ModelSampling *m, int64_t steps, double cfg,
+                    double **points, int *n, Error *err);
 
 #endif

@@ -11,10 +11,10 @@
 struct ScriptSet {
     Script **items; /* owned references */
     size_t count;
-    const char **folders;   /* owned list of owned names, NULL-ended */
-    uint64_t signature;     /* of the folders' files when they were read */
-    const NodeDef **defs;   /* owned list */
-    const char **samplers;  /* owned lists of borrowed names, NULL-ended */
+    const char **folders;  /* owned list of owned names, NULL-ended */
+    uint64_t signature;    /* of the folders' files when they were read */
+    const NodeDef **defs;  /* owned list */
+    const char **samplers; /* owned lists of borrowed names, NULL-ended */
     const char **schedulers;
     Registry registry;
 };
@@ -63,7 +63,8 @@ static Status add(ScriptSet *set, Script *s, const char *folder, Error *err)
 
     if (at == set->count) {
         status = append(set, s, err);
-    } else if (folder && strncmp(set->items[at]->file, folder, n) == 0 && set->items[at]->file[n] == '/') {
+    } else if (folder && strncmp(set->items[at]->file, folder, n) == 0 &&
+               set->items[at]->file[n] == '/') {
         status = named_twice(s, set->items[at], err);
     } else {
         ref_drop(set->items[at]);
@@ -84,7 +85,8 @@ static Status add_embedded(ScriptSet *set, const ScriptLimits *limits, Error *er
     return OK;
 }
 
-static Status add_file(ScriptSet *set, const char *folder, const char *name, const ScriptLimits *limits, Error *err)
+static Status add_file(ScriptSet *set, const char *folder, const char *name,
+                       const ScriptLimits *limits, Error *err)
 {
     char *path = file_join(folder, name), *text = NULL;
     size_t size = 0;
@@ -98,7 +100,8 @@ static Status add_file(ScriptSet *set, const char *folder, const char *name, con
     return status;
 }
 
-static Status add_folder(ScriptSet *set, const char *folder, const ScriptLimits *limits, Error *err)
+static Status add_folder(ScriptSet *set, const char *folder, const ScriptLimits *limits,
+                         Error *err)
 {
     FileList files = { 0 };
 
@@ -159,7 +162,8 @@ bool script_set_stale(const ScriptSet *set)
 
 /* ---- names ----------------------------------------------------------------------------------------------------- */
 
-static Status find_named(const ScriptSet *set, ScriptKind kind, const char *name, const Script **out, Error *err)
+static Status find_named(const ScriptSet *set, ScriptKind kind, const char *name,
+                         const Script **out, Error *err)
 {
     const Script *s = strncmp(name, "lua:", 4) == 0 ? script_set_find(set, name + 4) : NULL;
 
@@ -183,8 +187,8 @@ static Status named_sampler(void *user, const char *name, Sampler **out, Error *
     return status;
 }
 
-static Status named_scheduler(void *user, const char *name, const ModelSampling *m, int64_t steps, double denoise,
-                              Tensor **out, Error *err)
+static Status named_scheduler(void *user, const char *name, const ModelSampling *m,
+                              int64_t steps, double denoise, Tensor **out, Error *err)
 {
     const Script *s = NULL;
     ScriptValues *v = NULL;
@@ -196,11 +200,13 @@ static Status named_scheduler(void *user, const char *name, const ModelSampling 
 }
 
 /* Built-in names, then lua:<name> of one kind. */
-static Status make_menu(const ScriptSet *set, const char *const *builtin, ScriptKind kind, const char ***out, Error *err)
+static Status make_menu(const ScriptSet *set, const char *const *builtin, ScriptKind kind,
+                        const char ***out, Error *err)
 {
     size_t n = 0;
 
-    while (builtin[n]) n++;
+    while (builtin[n])
+        n++;
     const char **menu = mem_calloc(n + set->count + 1, sizeof *menu);
     if (!menu) return no_memory(err);
     memcpy(menu, builtin, n * sizeof *menu);
@@ -216,7 +222,8 @@ static Status keep_folders(ScriptSet *set, const char *const *folders, Error *er
 {
     size_t n = 0;
 
-    while (folders && folders[n]) n++;
+    while (folders && folders[n])
+        n++;
     set->folders = mem_calloc(n + 1, sizeof *set->folders);
     if (!set->folders) return no_memory(err);
     for (size_t i = 0; i < n; i++) {
@@ -241,8 +248,8 @@ static Status make_classes(ScriptSet *set, const ScriptRunners *runners, Error *
     return OK;
 }
 
-static Status fill(ScriptSet *set, const char *const *folders, const ScriptLimits *limits, const ScriptRunners *runners,
-                   Error *err)
+static Status fill(ScriptSet *set, const char *const *folders, const ScriptLimits *limits,
+                   const ScriptRunners *runners, Error *err)
 {
     TRY(keep_folders(set, folders, err));
     set->signature = signature_of(set);
@@ -254,12 +261,13 @@ static Status fill(ScriptSet *set, const char *const *folders, const ScriptLimit
     return make_menu(set, scheduler_names(), SCRIPT_SCHEDULER, &set->schedulers, err);
 }
 
-Status script_set_load(const char *const *folders, const ScriptLimits *limits, const ScriptRunners *runners,
-                       ScriptSet **out, Error *err)
+Status script_set_load(const char *const *folders, const ScriptLimits *limits,
+                       const ScriptRunners *runners, ScriptSet **out, Error *err)
 {
     ScriptSet *set = mem_calloc(1, sizeof *set);
     if (!set) return no_memory(err);
-    set->registry = (Registry){ .user = set, .sampler = named_sampler, .scheduler = named_scheduler };
+    set->registry =
+        (Registry){ .user = set, .sampler = named_sampler, .scheduler = named_scheduler };
     Status status = fill(set, folders, limits, runners, err);
     if (status == OK)
         *out = set;

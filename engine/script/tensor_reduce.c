@@ -6,7 +6,7 @@
 #include "engine/script/tensors.h"
 #include "engine/script/vm.h"
 
-enum { QUANTILE_WEIGHT = 8, CHARGE_SHIFT = 4 };
+enum { QUANTILE_WEIGHT = 8, CHARGE_SHIFT = 6 };
 
 /* One reduction over n values in order, in double. scratch holds n floats (quantile only). */
 typedef double (*ReduceFn)(const float *v, int64_t n, double q, float *scratch);
@@ -88,8 +88,10 @@ static void read_dims(lua_State *L, int index, Reduction *r)
         lua_pop(L, 1);
         if (d < 0) d += ndim + 1;
         if (!is_integer || d < 1 || d > ndim)
-            luaL_error(L, "a tensor of %d dimensions has 1 to %d; the list of dimensions holds another number", ndim,
-                       ndim);
+            luaL_error(L,
+                       "a tensor of %d dimensions has 1 to %d; the list of dimensions holds "
+                       "another number",
+                       ndim, ndim);
         r->gone[d - 1] = true;
     }
 }
@@ -167,7 +169,8 @@ static int reduce(lua_State *L, ReduceFn fn, double q, int dims, bool sorts)
     if (r.size == 0) return luaL_error(L, "the tensor is empty");
     for (int d = 0; d < r.t->ndim; d++)
         shape[d] = r.gone[d] ? 1 : r.t->shape[d];
-    float *sorted = sorts ? scratch_of(L, r.size) : NULL, *values = r.trailing ? NULL : scratch_of(L, r.size);
+    float *sorted = sorts ? scratch_of(L, r.size) : NULL,
+          *values = r.trailing ? NULL : scratch_of(L, r.size);
     Tensor *out = tensors_push_new(L, r.t->ndim, shape);
     int64_t n = tensor_count(out);
     for (int64_t k = 0; k < n; k++) {
@@ -218,8 +221,9 @@ static int tensor_quantile_op(lua_State *L)
 void tensors_add_reductions(lua_State *L)
 {
     static const luaL_Reg reductions[] = {
-        { "sum", tensor_sum_op },   { "mean", tensor_mean_op }, { "std", tensor_std_op },
-        { "norm", tensor_norm_op }, { "amin", tensor_amin_op }, { "amax", tensor_amax_op },
+        { "sum", tensor_sum_op },           { "mean", tensor_mean_op },
+        { "std", tensor_std_op },           { "norm", tensor_norm_op },
+        { "amin", tensor_amin_op },         { "amax", tensor_amax_op },
         { "quantile", tensor_quantile_op }, { NULL, NULL },
     };
     luaL_setfuncs(L, reductions, 0);

@@ -8,7 +8,7 @@
 
 #define TENSOR_TYPE "weft.tensor"
 
-enum { CHARGE_SHIFT = 4 };
+enum { CHARGE_SHIFT = 6 }; /* 64 elements weigh one instruction */
 
 typedef struct LuaTensor {
     const Tensor *t;      /* one reference owned; NULL while it is made and after collection */
@@ -44,7 +44,8 @@ Tensor *tensors_push_new(lua_State *L, int ndim, const int64_t *shape)
     int64_t n = 1;
 
     for (int i = 0; i < ndim; i++)
-        if (__builtin_mul_overflow(n, shape[i], &n) || n > INT64_MAX / 8) luaL_error(L, "the tensor is too large");
+        if (__builtin_mul_overflow(n, shape[i], &n) || n > INT64_MAX / 8)
+            luaL_error(L, "the tensor is too large");
     vm_charge(L, 1 + (n >> CHARGE_SHIFT));
     vm_take_tensor(L, n * (int64_t)sizeof(float));
     Status status = tensor_new(K_F32, ndim, shape, &t, &vm->callback_error);
@@ -97,38 +98,57 @@ typedef enum BinaryOp { OP_ADD, OP_SUB, OP_MUL, OP_DIV, OP_MIN, OP_MAX } BinaryO
 static inline float apply(BinaryOp op, float a, float b)
 {
     switch (op) {
-    case OP_ADD: return a + b;
-    case OP_SUB: return a - b;
-    case OP_MUL: return a * b;
-    case OP_DIV: return a / b;
-    case OP_MIN: return a != a || a < b ? a : b;
-    default: return a != a || a > b ? a : b;
+    case OP_ADD:
+        return a + b;
+    case OP_SUB:
+        return a - b;
+    case OP_MUL:
+        return a * b;
+    case OP_DIV:
+        return a / b;
+    case OP_MIN:
+        return a != a || a < b ? a : b;
+    default:
+        return a != a || a > b ? a : b;
     }
 }
 
 /* out[i] = a[i * sa] op b[i * sb]; strides are 0 or 1. */
-#define RUN(op)                                                                                  \
-    do {                                                                                         \
-        if (sa && sb)                                                                            \
-            for (int64_t i = 0; i < n; i++)                                                      \
-                out[i] = apply(op, a[i], b[i]);                                                  \
-        else if (sa)                                                                             \
-            for (int64_t i = 0; i < n; i++)                                                      \
-                out[i] = apply(op, a[i], *b);                                                    \
-        else                                                                                     \
-            for (int64_t i = 0; i < n; i++)                                                      \
-                out[i] = apply(op, *a, b[i * sb]);                                               \
+#define RUN(op)                                                                                \
+    do {                                                                                       \
+        if (sa && sb)                                                                          \
+            for (int64_t i = 0; i < n; i++)                                                    \
+                out[i] = apply(op, a[i], b[i]);                                                \
+        else if (sa)                                                                           \
+            for (int64_t i = 0; i < n; i++)                                                    \
+                out[i] = apply(op, a[i], *b);                                                  \
+        else                                                                                   \
+            for (int64_t i = 0; i < n; i++)                                                    \
+                out[i] = apply(op, *a, b[i * sb]);                                             \
     } while (0)
 
-static void run_row(BinaryOp op, float *out, const float *a, int64_t sa, const float *b, int64_t sb, int64_t n)
+static void run_row(BinaryOp op, float *out, const float *a, int64_t sa, const float *b,
+                    int64_t sb, int64_t n)
 {
     switch (op) {
-    case OP_ADD: RUN(OP_ADD); break;
-    case OP_SUB: RUN(OP_SUB); break;
-    case OP_MUL: RUN(OP_MUL); break;
-    case OP_DIV: RUN(OP_DIV); break;
-    case OP_MIN: RUN(OP_MIN); break;
-    case OP_MAX: RUN(OP_MAX); break;
+    case OP_ADD:
+        RUN(OP_ADD);
+        break;
+    case OP_SUB:
+        RUN(OP_SUB);
+        break;
+    case OP_MUL:
+        RUN(OP_MUL);
+        break;
+    case OP_DIV:
+        RUN(OP_DIV);
+        break;
+    case OP_MIN:
+        RUN(OP_MIN);
+        break;
+    case OP_MAX:
+        RUN(OP_MAX);
+        break;
     }
 }
 
@@ -169,7 +189,8 @@ static int broadcast_shape(lua_State *L, const Operand *a, const Operand *b, int
     for (int d = 0; d < ndim; d++) {
         int64_t n = length_along(a, ndim, d), m = length_along(b, ndim, d);
         if (n != m && n != 1 && m != 1)
-            luaL_error(L, "shapes do not fit: %d against %d along dimension %d", (int)n, (int)m, d + 1);
+            luaL_error(L, "shapes do not fit: %d against %d along dimension %d", (int)n, (int)m,
+                       d + 1);
         shape[d] = n == 1 ? m : n;
     }
     return ndim;
@@ -186,9 +207,11 @@ static void strides_of(const Operand *o, int ndim, int64_t *strides)
     }
 }
 
-static void combine(BinaryOp op, const Operand *a, const Operand *b, int ndim, const int64_t *shape, float *out)
+static void combine(BinaryOp op, const Operand *a, const Operand *b, int ndim,
+                    const int64_t *shape, float *out)
 {
-    int64_t sa[K_MAX_DIMS], sb[K_MAX_DIMS], at[K_MAX_DIMS] = { 0 }, rows = 1, row = ndim ? shape[ndim - 1] : 1;
+    int64_t sa[K_MAX_DIMS], sb[K_MAX_DIMS], at[K_MAX_DIMS] = { 0 }, rows = 1,
+                                            row = ndim ? shape[ndim - 1] : 1;
     const float *p = a->data, *q = b->data;
 
     strides_of(a, ndim, sa);
@@ -282,15 +305,15 @@ static int tensor_lerp_op(lua_State *L)
 
 /* ---- one operand ----------------------------------------------------------------------------------------- */
 
-#define EACH(expression)                                                                         \
-    do {                                                                                         \
-        const Tensor *x = tensors_check(L, 1);                                                   \
-        Tensor *y = tensors_push_new(L, x->ndim, x->shape);                                      \
-        const float *p = tensor_f32(x);                                                          \
-        float *o = tensor_f32(y);                                                                \
-        for (int64_t i = 0, n = tensor_count(y); i < n; i++)                                     \
-            o[i] = (expression);                                                                 \
-        return 1;                                                                                \
+#define EACH(expression)                                                                       \
+    do {                                                                                       \
+        const Tensor *x = tensors_check(L, 1);                                                 \
+        Tensor *y = tensors_push_new(L, x->ndim, x->shape);                                    \
+        const float *p = tensor_f32(x);                                                        \
+        float *o = tensor_f32(y);                                                              \
+        for (int64_t i = 0, n = tensor_count(y); i < n; i++)                                   \
+            o[i] = (expression);                                                               \
+        return 1;                                                                              \
     } while (0)
 
 static int tensor_negate(lua_State *L)
@@ -320,7 +343,8 @@ static int tensor_exp_op(lua_State *L)
 
 static int tensor_clamp_op(lua_State *L)
 {
-    float lo = (float)luaL_optnumber(L, 2, -(double)INFINITY), hi = (float)luaL_optnumber(L, 3, (double)INFINITY);
+    float lo = (float)luaL_optnumber(L, 2, -(double)INFINITY),
+          hi = (float)luaL_optnumber(L, 3, (double)INFINITY);
     EACH(p[i] < lo ? lo : p[i] > hi ? hi : p[i]);
 }
 
@@ -371,7 +395,8 @@ static int tensor_index(lua_State *L)
 
     if (lua_type(L, 2) == LUA_TNUMBER) {
         lua_Integer i = luaL_checkinteger(L, 2);
-        if (!u->t || u->t->ndim != 1) return luaL_error(L, "only a tensor with one dimension has numbered elements");
+        if (!u->t || u->t->ndim != 1)
+            return luaL_error(L, "only a tensor with one dimension has numbered elements");
         if (i < 1 || i > u->t->shape[0])
             lua_pushnil(L);
         else
@@ -379,7 +404,8 @@ static int tensor_index(lua_State *L)
         return 1;
     }
     lua_pushvalue(L, 2);
-    if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL || lua_type(L, 2) != LUA_TSTRING) return 1;
+    if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL || lua_type(L, 2) != LUA_TSTRING)
+        return 1;
     return latent_field(L, u, lua_tostring(L, 2));
 }
 
@@ -389,16 +415,23 @@ static int tensor_new_index(lua_State *L)
 }
 
 static const luaL_Reg methods[] = {
-    { "clone", tensor_clone_op }, { "abs", tensor_abs_op },     { "sqrt", tensor_sqrt_op },
-    { "exp", tensor_exp_op },     { "clamp", tensor_clamp_op }, { "lerp", tensor_lerp_op },
-    { "shape", tensor_shape_op }, { "min", tensor_min_op },     { "max", tensor_max_op },
-    { NULL, NULL },
+    { "clone", tensor_clone_op }, { "abs", tensor_abs_op },
+    { "sqrt", tensor_sqrt_op },   { "exp", tensor_exp_op },
+    { "clamp", tensor_clamp_op }, { "lerp", tensor_lerp_op },
+    { "shape", tensor_shape_op }, { "min", tensor_min_op },
+    { "max", tensor_max_op },     { NULL, NULL },
 };
 
 static const luaL_Reg events[] = {
-    { "__gc", collect },          { "__add", tensor_add_op },  { "__sub", tensor_sub_op },
-    { "__mul", tensor_mul_op },   { "__div", tensor_div_op },  { "__unm", tensor_negate },
-    { "__len", tensor_length },   { "__tostring", tensor_text }, { "__newindex", tensor_new_index },
+    { "__gc", collect },
+    { "__add", tensor_add_op },
+    { "__sub", tensor_sub_op },
+    { "__mul", tensor_mul_op },
+    { "__div", tensor_div_op },
+    { "__unm", tensor_negate },
+    { "__len", tensor_length },
+    { "__tostring", tensor_text },
+    { "__newindex", tensor_new_index },
     { NULL, NULL },
 };
 

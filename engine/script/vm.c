@@ -9,10 +9,10 @@
 #include "engine/script/tensors.h"
 
 enum {
-    HOOK_EVERY = 1000,           /* instructions between two looks at the budget */
-    BYTES_PER_UNIT = 64,         /* fresh memory is charged as work: concatenations, growing tables */
-    INPUT_ROOM = 32,             /* tensors of an input's size that a script may hold */
-    COLLECT_FLOOR = 4 << 20      /* tensor bytes below which no collection is forced */
+    HOOK_EVERY = 1000,   /* instructions between two looks at the budget */
+    BYTES_PER_UNIT = 64, /* fresh memory is charged as work: concatenations, growing tables */
+    INPUT_ROOM = 32,     /* tensors of an input's size that a script may hold */
+    COLLECT_FLOOR = 4 << 20 /* tensor bytes below which no collection is forced */
 };
 static const int64_t DEFAULT_MEMORY = 64 << 20, DEFAULT_BUDGET = 50000000;
 static const double DEFAULT_SECONDS = 20;
@@ -95,7 +95,8 @@ void vm_give_tensor(Vm *vm, int64_t bytes)
 
 void vm_allow_input(Vm *vm, int64_t bytes)
 {
-    if (bytes < INT64_MAX / INPUT_ROOM - vm->limits.memory) vm->limits.memory += INPUT_ROOM * bytes;
+    if (bytes < INT64_MAX / INPUT_ROOM - vm->limits.memory)
+        vm->limits.memory += INPUT_ROOM * bytes;
 }
 
 /* ---- budget ---------------------------------------------------------------------------------------- */
@@ -123,13 +124,15 @@ static void on_count(lua_State *L, lua_Debug *ar)
 
     (void)ar;
     vm->spent += HOOK_EVERY;
-    if (vm->fault != VM_FINE || used_up(vm) || processor_seconds() > vm->deadline) stop(L, vm, on_count);
+    if (vm->fault != VM_FINE || used_up(vm) || processor_seconds() > vm->deadline)
+        stop(L, vm, on_count);
 }
 
 void vm_charge(lua_State *L, int64_t units)
 {
     Vm *vm = vm_of(L);
-    vm->spent += units > 0 ? units : 0;
+    if (__builtin_add_overflow(vm->spent, units > 0 ? units : 0, &vm->spent))
+        vm->spent = INT64_MAX / 2;
     if (used_up(vm)) stop(L, vm, on_count);
 }
 
@@ -167,7 +170,8 @@ static void error_words(Vm *vm, char *out, size_t size)
     size_t n = strlen(vm->chunk);
 
     if (!text) {
-        snprintf(out, size, "error object of type %s", lua_typename(vm->L, lua_type(vm->L, -1)));
+        snprintf(out, size, "error object of type %s",
+                 lua_typename(vm->L, lua_type(vm->L, -1)));
         return;
     }
     if (strncmp(text, vm->chunk, n) == 0 && text[n] == ':') {
@@ -197,12 +201,15 @@ static Status describe_fault(Vm *vm, int code, Error *err)
     case VM_NO_MEMORY:
         return error_set(err, E_NOMEM, "out of memory");
     case VM_BUDGET:
-        status = error_set(err, E_SCRIPT, "the script was stopped: it used up its %lld instructions",
-                           (long long)vm->limits.budget);
-        error_fix(err, "look for a loop that does not end, or raise the limit with --lua-budget");
+        status =
+            error_set(err, E_SCRIPT, "the script was stopped: it used up its %lld instructions",
+                      (long long)vm->limits.budget);
+        error_fix(err,
+                  "look for a loop that does not end, or raise the limit with --lua-budget");
         break;
     case VM_MEMORY:
-        status = error_set(err, E_SCRIPT, "the script was stopped: it needs more than %lld MiB of memory",
+        status = error_set(err, E_SCRIPT,
+                           "the script was stopped: it needs more than %lld MiB of memory",
                            (long long)(vm->limits.memory >> 20));
         error_fix(err, "keep fewer values at a time, or raise the limit with --lua-memory");
         break;
@@ -222,14 +229,16 @@ Status vm_call(Vm *vm, lua_CFunction fn, void *arg, Error *err)
     lua_State *L = vm->L;
     int top = lua_gettop(L);
 
-    if (vm->fault != VM_FINE) return error_set(err, E_INTERNAL, "the script's state was stopped before");
+    if (vm->fault != VM_FINE)
+        return error_set(err, E_INTERNAL, "the script's state was stopped before");
     vm_renew(vm);
     vm->line = 0;
     lua_pushcfunction(L, on_error);
     lua_pushcfunction(L, fn);
     lua_pushlightuserdata(L, arg);
     int code = lua_pcall(L, 1, 0, top + 1);
-    if (code == LUA_ERRMEM && vm->fault == VM_FINE) vm->fault = vm->out_of_memory ? VM_NO_MEMORY : VM_MEMORY;
+    if (code == LUA_ERRMEM && vm->fault == VM_FINE)
+        vm->fault = vm->out_of_memory ? VM_NO_MEMORY : VM_MEMORY;
     Status status = code == LUA_OK ? OK : describe_fault(vm, code, err);
     lua_settop(L, top);
     return status;

@@ -15,7 +15,8 @@
 
 /* What one call of a script may use. Zero fields take the default. */
 typedef struct ScriptLimits {
-    int64_t memory; /* bytes of the Lua heap and of tensors; inputs add 32 times their size (64 MiB) */
+    int64_t
+        memory; /* bytes of the Lua heap and of tensors; inputs add 32 times their size (64 MiB) */
     int64_t budget; /* instructions; C work is charged as instructions too (50 million) */
     double seconds; /* processor time, a backstop where the budget does not see the work (20) */
 } ScriptLimits;
@@ -26,20 +27,22 @@ typedef enum VmFault { VM_FINE, VM_BUDGET, VM_MEMORY, VM_NO_MEMORY, VM_CALLBACK 
 typedef struct Vm {
     lua_State *L; /* owned; NULL while it is made */
     ScriptLimits limits;
-    int64_t heap, tensors, collect_at; /* bytes in use; tensor bytes at which garbage is collected */
+    int64_t heap, tensors,
+        collect_at; /* bytes in use; tensor bytes at which garbage is collected */
     int64_t spent;
     double deadline; /* on the thread's processor clock */
     VmFault fault;
-    bool out_of_memory; /* the machine's, not the cap's */
-    int line;           /* where the last error was raised; 0 = not known */
-    const char *file;   /* borrowed: path or name of the script, for messages */
-    const char *chunk;  /* borrowed: its last component, which Lua puts before messages */
+    bool out_of_memory;     /* the machine's, not the cap's */
+    int line;               /* where the last error was raised; 0 = not known */
+    const char *file;       /* borrowed: path or name of the script, for messages */
+    const char *chunk;      /* borrowed: its last component, which Lua puts before messages */
     Status callback_status; /* VM_CALLBACK: what the engine's own function answered */
     Error callback_error;
 } Vm;
 
 /* A state with the script's globals and nothing else; random numbers start from `seed`. Errors: E_NOMEM. */
-Status vm_new(const ScriptLimits *limits, const char *file, uint64_t seed, Vm **out, Error *err);
+Status vm_new(const ScriptLimits *limits, const char *file, uint64_t seed, Vm **out,
+              Error *err);
 void vm_free(Vm *vm);
 
 /* Runs fn(L) with `arg` as its only argument (light userdata) in protected mode under a fresh budget.

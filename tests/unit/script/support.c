@@ -68,8 +68,14 @@ Status run_toy(const Sampler *sampler, Tensor **out, Error *err)
     rng_init(&churn, 7);
     ok(model_sampling_flux(1.15, &m, err), err);
     ok(sigmas_schedule(m, "simple", 8, 1, NULL, &sigmas, err), err);
-    SamplerRun run = { .sampler = sampler, .model = m, .sigmas = tensor_f32(sigmas), .count = 9, .seed = 5,
-                       .churn = &churn, .x = x, .denoise = toy_denoise };
+    SamplerRun run = { .sampler = sampler,
+                       .model = m,
+                       .sigmas = tensor_f32(sigmas),
+                       .count = 9,
+                       .seed = 5,
+                       .churn = &churn,
+                       .x = x,
+                       .denoise = toy_denoise };
     Status status = sampler_run(&run, err);
     ref_drop(m);
     tensor_unref(sigmas);

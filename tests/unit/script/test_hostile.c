@@ -5,7 +5,8 @@
 #include "engine/base/mem.h"
 #include "tests/unit/script/support.h"
 
-#define BODY(text) "return { kind = 'scheduler', name = 'a', run = function(ctx, p) " text " end }"
+#define BODY(text)                                                                             \
+    "return { kind = 'scheduler', name = 'a', run = function(ctx, p) " text " end }"
 
 /* Each must end by itself with a fault (or be refused at load). */
 static const char *const hostile[] = {
@@ -38,7 +39,8 @@ static const char *const hostile[] = {
     BODY("table.move({}, 1, 1 << 50, 2)"),
     BODY("return table.unpack({}, 1, 1e8)"),
     BODY("return table.concat({}, 'x', 1, 1 << 40)"),
-    BODY("local t = {} for i = 1, 1e5 do t[i] = i end while true do table.insert(t, 1, 0) table.remove(t, 1) end"),
+    BODY("local t = {} for i = 1, 1e5 do t[i] = i end while true do table.insert(t, 1, 0) "
+         "table.remove(t, 1) end"),
     BODY("local t = {} for i = 1, 1e5 do t[i] = -i end while true do table.sort(t) end"),
     BODY("table.sort({ 3, 1, 2, 5, 4 }, function() while true do end end)"),
     BODY("return ('x'):gsub('x', function() while true do end end)"),
@@ -49,14 +51,20 @@ static const char *const hostile[] = {
     BODY("return ctx.sigma(5)"),
     BODY("local t = ctx t.sigma = nil ctx = nil return t.sigma(0)"),
     BODY("while true do utf8.len(('x'):rep(1000000)) end"),
-    "return { kind = 'sampler', name = 'a', run = function(m, x) local t = {} for i = 1, 1e9 do t[i] = x * 2 end end }",
-    "return { kind = 'sampler', name = 'a', run = function(m, x) while true do pcall(m.denoise, m, x, 1) end end }",
-    "return { kind = 'sampler', name = 'a', run = function(m, x) while true do x = x:lerp(x, 0.5):quantile(0.5, {1}) + x end end }",
-    "return { kind = 'sampler', name = 'a', run = function(m, x) return m.denoise(x, x, 1) end }",
+    "return { kind = 'sampler', name = 'a', run = function(m, x) local t = {} for i = 1, 1e9 "
+    "do t[i] = x * 2 end end }",
+    "return { kind = 'sampler', name = 'a', run = function(m, x) while true do "
+    "pcall(m.denoise, m, x, 1) end end }",
+    "return { kind = 'sampler', name = 'a', run = function(m, x) while true do x = x:lerp(x, "
+    "0.5):quantile(0.5, {1}) + x end end }",
+    "return { kind = 'sampler', name = 'a', run = function(m, x) return m.denoise(x, x, 1) end "
+    "}",
     "return { kind = 'sampler', name = 'a', run = function(m, x) return x:sum({ 9 }) end }",
-    "return { kind = 'sampler', name = 'a', run = function(m, x) return x:sum({ 1, 'x' }) end }",
+    "return { kind = 'sampler', name = 'a', run = function(m, x) return x:sum({ 1, 'x' }) end "
+    "}",
     "return { kind = 'sampler', name = 'a', run = function(m, x) return x:quantile(2) end }",
-    "return { kind = 'guidance', name = 'a', run = function(t, p, ctx) ctx.state[#ctx.state + 1] = ctx.x while true do end end }",
+    "return { kind = 'guidance', name = 'a', run = function(t, p, ctx) ctx.state[#ctx.state + "
+    "1] = ctx.x while true do end end }",
 };
 
 static void test_hostile_scripts_are_stopped(void **state)
@@ -72,7 +80,8 @@ static void test_hostile_scripts_are_stopped(void **state)
         Status status = load_text(hostile[i], &limits, &s, &err);
         if (status == OK) status = script_dry_run(s, &ran, &err);
         double seconds = (double)(clock() - began) / CLOCKS_PER_SEC;
-        if (status != E_SCRIPT && status != E_FORMAT) print_error("%s: status %s\n", hostile[i], status_name(status));
+        if (status != E_SCRIPT && status != E_FORMAT)
+            print_error("%s: status %s\n", hostile[i], status_name(status));
         assert_true(status == E_SCRIPT || status == E_FORMAT);
         assert_true(err.message[0] != 0);
         if (seconds > 10) print_error("%s took %.1f s\n", hostile[i], seconds);
@@ -96,7 +105,8 @@ static void fail_each(const Script *s, int step)
         mem_fail_at(0);
         ref_drop(copy);
         if (status == OK) break;
-        if (status != E_NOMEM) print_error("%s, allocation %d: %s\n", s->name, (int)n, err.message);
+        if (status != E_NOMEM)
+            print_error("%s, allocation %d: %s\n", s->name, (int)n, err.message);
         assert_int_equal(status, E_NOMEM);
         assert_true(n < 100000);
     }

@@ -75,12 +75,18 @@ static void test_contract(void **state)
     refuses("return { kind = 'scheduler', name = 'a' }", "'run' is missing", 1);
     refuses("return { kind = 'scheduler', name = 'a', run = 3 }", "must be a function", 1);
     refuses("return { kind = 'guidance', name = 'a' }", "needs a function", 1);
-    refuses("return { kind = 'sampler', name = 'a', run = type, params = { { name = 'x', type = 'FLOAT', default = 9, max = 4, min = 0 } } }",
+    refuses("return { kind = 'sampler', name = 'a', run = type, params = { { name = 'x', type "
+            "= 'FLOAT', default = 9, max = 4, min = 0 } } }",
             "outside", 1);
-    refuses("return { kind = 'sampler', name = 'a', run = type, params = { { name = 'x', type = 'MODEL' } } }",
+    refuses("return { kind = 'sampler', name = 'a', run = type, params = { { name = 'x', type "
+            "= 'MODEL' } } }",
             "cannot be a parameter", 1);
-    refuses("return { kind = 'sampler', name = 'a', run = type, params = { { name = 'x', type = 'COMBO' } } }", "options", 1);
-    refuses("return { kind = 'scheduler', name = 'a', run = type, params = { { name = 'steps', type = 'INT' } } }", "twice", 1);
+    refuses("return { kind = 'sampler', name = 'a', run = type, params = { { name = 'x', type "
+            "= 'COMBO' } } }",
+            "options", 1);
+    refuses("return { kind = 'scheduler', name = 'a', run = type, params = { { name = 'steps', "
+            "type = 'INT' } } }",
+            "twice", 1);
     refuses("return { kind = 'node', name = 'a', run = type }", "outputs", 1);
     refuses("\x1bLua", "binary", 1);
 }
@@ -106,12 +112,18 @@ static void fails(const char *script, const char *words, int line)
     assert_int_equal(err.line, line);
 }
 
-#define SCHEDULER(body) "return { kind = 'scheduler', name = 'a',\nrun = function(ctx, p)\n" body " end }"
-#define SAMPLER(body) "return { kind = 'sampler', name = 'a',\nrun = function(m, x, sigmas, p)\n" body " end }"
-#define GUIDANCE(body) "return { kind = 'guidance', name = 'a',\nrun = function(t, p, ctx)\n" body " end }"
-#define COMBINE(body) "return { kind = 'guidance', name = 'a',\ncombine = function(c, u, t, p, ctx)\n" body " end }"
-#define NODE(body) \
-    "return { kind = 'node', name = 'a', outputs = { { name = 'o', type = 'INT' } },\nrun = function(inputs)\n" body " end }"
+#define SCHEDULER(body)                                                                        \
+    "return { kind = 'scheduler', name = 'a',\nrun = function(ctx, p)\n" body " end }"
+#define SAMPLER(body)                                                                          \
+    "return { kind = 'sampler', name = 'a',\nrun = function(m, x, sigmas, p)\n" body " end }"
+#define GUIDANCE(body)                                                                         \
+    "return { kind = 'guidance', name = 'a',\nrun = function(t, p, ctx)\n" body " end }"
+#define COMBINE(body)                                                                          \
+    "return { kind = 'guidance', name = 'a',\ncombine = function(c, u, t, p, ctx)\n" body      \
+    " end }"
+#define NODE(body)                                                                             \
+    "return { kind = 'node', name = 'a', outputs = { { name = 'o', type = 'INT' } },\nrun = "  \
+    "function(inputs)\n" body " end }"
 
 static void test_wrong_returns(void **state)
 {
@@ -149,16 +161,23 @@ static void test_tensors(void **state)
         "return { kind = 'sampler', name = 'a', run = function(m, x, sigmas, p)\n"
         "local one = x * 0 + 1\n"
         "assert(one:sum() == 256 and one:mean() == 1 and one:std() == 0 and one:norm() == 16)\n"
-        "assert((one * 3 - 1):amax() == 2 and (-one):amin() == -1 and (2 / one):quantile(0.5) == 2)\n"
+        "assert((one * 3 - 1):amax() == 2 and (-one):amin() == -1 and (2 / one):quantile(0.5) "
+        "== 2)\n"
         "local s = x:shape() assert(#s == 4 and s[1] == 1 and s[2] == 4 and s[4] == 8)\n"
-        "local part = one:sum({ 3, 4 }) assert(part:shape()[2] == 4 and part:shape()[3] == 1 and part:amin() == 64)\n"
+        "local part = one:sum({ 3, 4 }) assert(part:shape()[2] == 4 and part:shape()[3] == 1 "
+        "and part:amin() == 64)\n"
         "assert(one:sum({ 2 }):amax() == 4 and one:sum({ -1 }):amax() == 8)\n"
         "assert(((x - x:mean({ 3, 4 })):mean({ 3, 4 })):abs():amax() < 1e-6)\n"
-        "assert(one:lerp(one * 3, 0.25):amax() == 1.5 and (one * 4):sqrt():amin() == 2 and (one * 0):exp():amin() == 1)\n"
-        "assert((one * 7):clamp(0, 2):amax() == 2 and one:min(0):amax() == 0 and one:max(one * 2):amin() == 2)\n"
-        "assert(math.f32(0.1) ~= 0.1 and math.expm1(0) == 0 and math.log1p(0) == 0 and x:clone():sum() == x:sum())\n"
-        "assert(('a.b'):find('.', 1, true) == 2 and ('key=v'):match('(%w+)=(%w+)') == 'key' and ('x'):rep(3, ',') == 'x,x,x')\n"
-        "assert(('abc'):gsub('%w', '%0%0') == 'aabbcc' and ('f(a(b))'):match('%b()') == '(a(b))')\n"
+        "assert(one:lerp(one * 3, 0.25):amax() == 1.5 and (one * 4):sqrt():amin() == 2 and "
+        "(one * 0):exp():amin() == 1)\n"
+        "assert((one * 7):clamp(0, 2):amax() == 2 and one:min(0):amax() == 0 and one:max(one * "
+        "2):amin() == 2)\n"
+        "assert(math.f32(0.1) ~= 0.1 and math.expm1(0) == 0 and math.log1p(0) == 0 and "
+        "x:clone():sum() == x:sum())\n"
+        "assert(('a.b'):find('.', 1, true) == 2 and ('key=v'):match('(%w+)=(%w+)') == 'key' "
+        "and ('x'):rep(3, ',') == 'x,x,x')\n"
+        "assert(('abc'):gsub('%w', '%0%0') == 'aabbcc' and ('f(a(b))'):match('%b()') == "
+        "'(a(b))')\n"
         "local n = 0 for w in ('a bc d'):gmatch('%a+') do n = n + #w end assert(n == 4)\n"
         "assert(not pcall(error, 'x') and select(2, pcall(error, 'x', 0)) == 'x')\n"
         "assert(m.uncond == nil and m:noise():shape()[2] == 4) m:step(0, x, x) return x end }",
@@ -171,18 +190,21 @@ static void test_globals(void **state)
 {
     Error err = { 0 };
     (void)state;
-    Status status = run_text(
-        "local want = {} for w in ('assert error ipairs next pairs pcall select tonumber tostring type math string '\n"
-        ".. 'table utf8'):gmatch('%w+') do want[w] = true end\n"
-        "for _, name in ipairs({ 'setmetatable', 'getmetatable', 'coroutine', 'load', 'loadstring', 'dofile', 'require', 'io',\n"
-        "  'os', 'debug', 'package', 'collectgarbage', 'rawset', 'rawget', 'print', 'xpcall', 'warn', '_G' }) do\n"
-        "  assert(_ENV[name] == nil, name) end\n"
-        "for name in pairs(_ENV) do assert(want[name], name) end\n"
-        "for name in pairs(want) do assert(_ENV[name] ~= nil, name) end\n"
-        "assert(string.dump == nil and math.randomseed ~= nil)\n"
-        "return { kind = 'scheduler', name = 'a', run = function(ctx) local s = {} for i = 0, ctx.steps do\n"
-        "s[i + 1] = ctx.sigma(1 - i / ctx.steps) end return s end }",
-        &err);
+    Status status = run_text("local want = {} for w in ('assert error ipairs next pairs pcall "
+                             "select tonumber tostring type math string '\n"
+                             ".. 'table utf8'):gmatch('%w+') do want[w] = true end\n"
+                             "for _, name in ipairs({ 'setmetatable', 'getmetatable', "
+                             "'coroutine', 'load', 'loadstring', 'dofile', 'require', 'io',\n"
+                             "  'os', 'debug', 'package', 'collectgarbage', 'rawset', "
+                             "'rawget', 'print', 'xpcall', 'warn', '_G' }) do\n"
+                             "  assert(_ENV[name] == nil, name) end\n"
+                             "for name in pairs(_ENV) do assert(want[name], name) end\n"
+                             "for name in pairs(want) do assert(_ENV[name] ~= nil, name) end\n"
+                             "assert(string.dump == nil and math.randomseed ~= nil)\n"
+                             "return { kind = 'scheduler', name = 'a', run = function(ctx) "
+                             "local s = {} for i = 0, ctx.steps do\n"
+                             "s[i + 1] = ctx.sigma(1 - i / ctx.steps) end return s end }",
+                             &err);
     if (status != OK) print_error("line %d: %s\n", err.line, err.message);
     assert_int_equal(status, OK);
 }
@@ -190,9 +212,12 @@ static void test_globals(void **state)
 int run_kinds_tests(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_builtin_scripts_run), cmocka_unit_test(test_samplers_give_built_in_bits),
-        cmocka_unit_test(test_contract),            cmocka_unit_test(test_wrong_returns),
-        cmocka_unit_test(test_tensors),             cmocka_unit_test(test_globals),
+        cmocka_unit_test(test_builtin_scripts_run),
+        cmocka_unit_test(test_samplers_give_built_in_bits),
+        cmocka_unit_test(test_contract),
+        cmocka_unit_test(test_wrong_returns),
+        cmocka_unit_test(test_tensors),
+        cmocka_unit_test(test_globals),
     };
     return cmocka_run_group_tests_name("kinds", tests, NULL, NULL);
 }

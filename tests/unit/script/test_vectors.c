@@ -42,7 +42,8 @@ static void guided_step(Guided *g, GuidanceStep *s)
             own = true;
             ok(g->hooks[i]->run(g->hooks[i], g->states[i], s, &err), &err);
         }
-        if (order[k] == GUIDE_CFG && !own) guidance_cfg(s->cond, s->uncond, s->scale, s->denoised);
+        if (order[k] == GUIDE_CFG && !own)
+            guidance_cfg(s->cond, s->uncond, s->scale, s->denoised);
     }
 }
 
@@ -50,7 +51,9 @@ static void guided_step(Guided *g, GuidanceStep *s)
 
 static double scale_at(Guided *g, const Tensor *x, double time, double cfg)
 {
-    GuidanceStep s = { .x = x, .sigma = 0.5f, .cfg = cfg, .scale = cfg, .steps = 10, .time = time };
+    GuidanceStep s = {
+        .x = x, .sigma = 0.5f, .cfg = cfg, .scale = cfg, .steps = 10, .time = time
+    };
     Error err = { 0 };
     ok(g->hooks[0]->run(g->hooks[0], g->states[0], &s, &err), &err);
     return s.scale;
@@ -59,14 +62,17 @@ static double scale_at(Guided *g, const Tensor *x, double time, double cfg)
 static int check_scales(const ScriptSet *set, const Json *item, bool interval)
 {
     bool cosine = !interval && strcmp(text(item, "window"), "cosine") == 0;
-    ScriptValues *v = values_of(set, interval ? "guidance_interval" : cosine ? "tvcfg_cosine" : "tvcfg_triangle");
+    ScriptValues *v = values_of(set, interval ? "guidance_interval"
+                                     : cosine ? "tvcfg_cosine"
+                                              : "tvcfg_triangle");
     Tensor *x = toy_tensor(0);
     Guided g;
 
     set_number(v, interval ? "start" : "lo", num(item, interval ? "lo" : "low", 0));
     set_number(v, interval ? "stop" : "hi", num(item, interval ? "hi" : "high", 0));
     guided_begin(&g, v, x);
-    const Json *times = json_get(item, interval ? "percent" : "t"), *scales = json_get(item, "scale");
+    const Json *times = json_get(item, interval ? "percent" : "t"),
+               *scales = json_get(item, "scale");
     for (size_t i = 0; i < json_count(times); i++) {
         double at = json_double(json_at(times, i)), want = json_double(json_at(scales, i));
         double have = scale_at(&g, x, interval ? 1 - at : at, num(item, "cfg", 1));
@@ -83,7 +89,8 @@ static double distance(const Tensor *out, const Tensor *want, int64_t from)
 {
     double far = 0;
     for (int64_t i = 0, n = tensor_count(out); i < n; i++) {
-        double right = want->dtype == K_F64 ? ((const double *)want->data)[from + i] : (double)tensor_f32(want)[from + i];
+        double right = want->dtype == K_F64 ? ((const double *)want->data)[from + i]
+                                            : (double)tensor_f32(want)[from + i];
         far = fmax(far, fabs((double)tensor_f32(out)[i] - right) / fmax(1, fabs(right)));
     }
     return far;
@@ -125,11 +132,14 @@ static ScriptValues *values_for(const ScriptSet *set, const Json *item, const ch
     return values_of(set, "cfg_zero_star");
 }
 
-static double check_tensors(const ScriptSet *set, const Vectors *vec, const Json *item, const char *op)
+static double check_tensors(const ScriptSet *set, const Vectors *vec, const Json *item,
+                            const char *op)
 {
     ScriptValues *v = values_for(set, item, op);
-    Tensor *p = vectors_at(vec, item, "cond"), *u = vectors_at(vec, item, "uncond"), *want = vectors_at(vec, item, "out");
-    Tensor *x = json_get(item, "x") ? vectors_at(vec, item, "x") : tensor_ref(p), *out = NULL, *c = NULL, *n = NULL;
+    Tensor *p = vectors_at(vec, item, "cond"), *u = vectors_at(vec, item, "uncond"),
+           *want = vectors_at(vec, item, "out");
+    Tensor *x = json_get(item, "x") ? vectors_at(vec, item, "x") : tensor_ref(p), *out = NULL,
+           *c = NULL, *n = NULL;
     const Json *calls = json_get(item, "calls");
     size_t rounds = calls ? json_count(calls) : 1;
     double scale = num(item, "scale", num(item, "cfg_weight", 1)), far = 0;
@@ -144,8 +154,14 @@ static double check_tensors(const ScriptSet *set, const Vectors *vec, const Json
         const Json *call = calls ? json_at(calls, k) : item;
         tensor_affine(c, p, (float)num(call, "cond_mul", 1), 0);
         tensor_affine(n, u, (float)num(call, "uncond_mul", 1), 0);
-        GuidanceStep s = { .x = x, .sigma = (float)num(call, "sigma", 1), .cfg = scale, .scale = scale, .cond = c,
-                           .uncond = n, .denoised = out, .steps = 10 };
+        GuidanceStep s = { .x = x,
+                           .sigma = (float)num(call, "sigma", 1),
+                           .cfg = scale,
+                           .scale = scale,
+                           .cond = c,
+                           .uncond = n,
+                           .denoised = out,
+                           .steps = 10 };
         guided_step(&g, &s);
         far = fmax(far, distance(out, want, (int64_t)k * tensor_count(out)));
     }
@@ -172,7 +188,14 @@ static double check_threshold(const ScriptSet *set, const Vectors *vec, const Js
     set_number(v, "min_s", num(item, "min_s", 1));
     ok(tensor_clone(in, &out, &err), &err);
     guided_begin(&g, v, in);
-    GuidanceStep s = { .x = in, .sigma = 1, .cfg = 1, .scale = 1, .cond = in, .uncond = in, .denoised = out, .steps = 10 };
+    GuidanceStep s = { .x = in,
+                       .sigma = 1,
+                       .cfg = 1,
+                       .scale = 1,
+                       .cond = in,
+                       .uncond = in,
+                       .denoised = out,
+                       .steps = 10 };
     ok(g.hooks[0]->run(g.hooks[0], g.states[0], &s, &err), &err);
     double far = distance(out, want, 0);
     guided_end(&g);
@@ -215,7 +238,8 @@ static void test_guidance_vectors(void **state)
 /* ---- schedules -------------------------------------------------------------------------------------------- */
 
 /* Compares steps + 1 numbers; skips lists that break the contract of a schedule (nan, rising, not ending in 0). */
-static bool compare_schedule(const ScriptValues *v, const ModelSampling *m, int64_t steps, const Json *want)
+static bool compare_schedule(const ScriptValues *v, const ModelSampling *m, int64_t steps,
+                             const Json *want)
 {
     Tensor *t = NULL;
     Error err = { 0 };
@@ -227,7 +251,8 @@ static bool compare_schedule(const ScriptValues *v, const ModelSampling *m, int6
     ok(script_schedule(v, m, steps, 1, &t, &err), &err);
     for (size_t i = 0; i < n; i++) {
         double have = (double)tensor_f32(t)[i], right = number_of(json_at(want, i));
-        if (fabs(have - right) > 3e-6 * fmax(fabs(right), 0.1)) fail_msg("number %zu: %.9g, not %.9g", i, have, right);
+        if (fabs(have - right) > 3e-6 * fmax(fabs(right), 0.1))
+            fail_msg("number %zu: %.9g, not %.9g", i, have, right);
     }
     tensor_unref(t);
     return true;
@@ -238,7 +263,8 @@ static void join_linspace(int n, char *out, size_t size)
 {
     size_t at = 0;
     for (int i = 0; i < n && at < size; i++)
-        at += (size_t)snprintf(out + at, size - at, "%.17g ", n == 1 ? 1.0 : 1.0 + i * ((1.0 / n - 1.0) / (n - 1)));
+        at += (size_t)snprintf(out + at, size - at, "%.17g ",
+                               n == 1 ? 1.0 : 1.0 + i * ((1.0 / n - 1.0) / (n - 1)));
 }
 
 static bool check_flow_match(const ScriptSet *set, const ModelSampling *m, const Json *item)
@@ -247,7 +273,8 @@ static bool check_flow_match(const ScriptSet *set, const ModelSampling *m, const
     bool dynamic = flag(c, "use_dynamic_shifting");
     char list[4000] = "", mu[40];
 
-    if (flag(c, "invert_sigmas") || !json_is(json_get(item, "sigmas"), JSON_ARRAY)) return false;
+    if (flag(c, "invert_sigmas") || !json_is(json_get(item, "sigmas"), JSON_ARRAY))
+        return false;
     ScriptValues *v = values_of(set, "flow_match_euler");
     set_number(v, "shift", num(c, "shift", 1));
     set_value(v, "dynamic", dynamic ? "true" : "false");
@@ -256,13 +283,16 @@ static bool check_flow_match(const ScriptSet *set, const ModelSampling *m, const
         set_value(v, "mu", mu);
     }
     if (text(c, "time_shift_type")) set_value(v, "time_shift_type", text(c, "time_shift_type"));
-    if (json_is(json_get(c, "shift_terminal"), JSON_NUMBER)) set_number(v, "shift_terminal", num(c, "shift_terminal", 0));
+    if (json_is(json_get(c, "shift_terminal"), JSON_NUMBER))
+        set_number(v, "shift_terminal", num(c, "shift_terminal", 0));
     if (flag(c, "use_karras_sigmas")) set_value(v, "spread", "karras");
     if (flag(c, "use_exponential_sigmas")) set_value(v, "spread", "exponential");
     if (flag(c, "use_beta_sigmas")) set_value(v, "spread", "beta");
-    if (text(item, "input_sigmas")) join_linspace((int)num(item, "steps", 0), list, sizeof list);
+    if (text(item, "input_sigmas"))
+        join_linspace((int)num(item, "steps", 0), list, sizeof list);
     set_value(v, "sigmas", list);
-    bool done = compare_schedule(v, m, (int64_t)json_count(json_get(item, "sigmas")) - 1, json_get(item, "sigmas"));
+    bool done = compare_schedule(v, m, (int64_t)json_count(json_get(item, "sigmas")) - 1,
+                                 json_get(item, "sigmas"));
     ref_drop(v);
     return done;
 }
@@ -283,8 +313,10 @@ static void test_schedule_vectors(void **state)
     for (const Json *item = json_first(cases); item; item = json_next(item)) {
         const char *kind = text(item, "kind"), *name = text(item, "scheduler");
         if (!strcmp(kind, "scheduler") && name && !strcmp(name, "linear_quadratic"))
-            quadratic += compare_schedule(v, m, (int64_t)num(item, "steps", 0), json_get(item, "sigmas"));
-        if (!strcmp(kind, "FlowMatchEulerDiscreteScheduler")) flow += check_flow_match(set, m, item);
+            quadratic += compare_schedule(v, m, (int64_t)num(item, "steps", 0),
+                                          json_get(item, "sigmas"));
+        if (!strcmp(kind, "FlowMatchEulerDiscreteScheduler"))
+            flow += check_flow_match(set, m, item);
     }
     print_message("%d linear-quadratic and %d flow match cases\n", quadratic, flow);
     assert_true(quadratic >= 40 && flow >= 60);
@@ -304,17 +336,27 @@ static void test_flat_tvcfg_is_plain_cfg(void **state)
     (void)state;
     for (int k = 0; k < 2; k++) {
         ScriptValues *v = values_of(set, names[k]);
-        Tensor *x = toy_tensor(0), *p = toy_tensor(1), *u = toy_tensor(2), *out = toy_tensor(3), *plain = toy_tensor(4);
+        Tensor *x = toy_tensor(0), *p = toy_tensor(1), *u = toy_tensor(2), *out = toy_tensor(3),
+               *plain = toy_tensor(4);
         Guided g;
         set_value(v, "lo", "3.7");
         set_value(v, "hi", "3.7");
         guided_begin(&g, v, x);
         for (int i = 0; i <= 20; i++) {
-            GuidanceStep s = { .x = x, .sigma = 0.5f, .cfg = 1, .scale = 1, .cond = p, .uncond = u, .denoised = out,
-                               .step = i, .steps = 20, .time = i / 20.0 };
+            GuidanceStep s = { .x = x,
+                               .sigma = 0.5f,
+                               .cfg = 1,
+                               .scale = 1,
+                               .cond = p,
+                               .uncond = u,
+                               .denoised = out,
+                               .step = i,
+                               .steps = 20,
+                               .time = i / 20.0 };
             guided_step(&g, &s);
             guidance_cfg(p, u, 3.7, plain);
-            assert_memory_equal(out->data, plain->data, (size_t)tensor_count(out) * sizeof(float));
+            assert_memory_equal(out->data, plain->data,
+                                (size_t)tensor_count(out) * sizeof(float));
         }
         guided_end(&g);
         tensor_unref(x);
@@ -336,7 +378,8 @@ static double microseconds(void)
 
 static void test_cost_of_a_step(void **state)
 {
-    static const char *const names[] = { "tvcfg_cosine", "guidance_interval", "cfg_zero_star", "apg" };
+    static const char *const names[] = { "tvcfg_cosine", "guidance_interval", "cfg_zero_star",
+                                         "apg" };
     ScriptSet *set = builtin_scripts();
     Error err = { 0 };
 
@@ -348,8 +391,16 @@ static void test_cost_of_a_step(void **state)
         guided_begin(&g, v, x);
         double began = microseconds();
         for (int i = 0; i < 2000; i++) {
-            GuidanceStep s = { .x = x, .sigma = 0.5f, .cfg = 4, .scale = 4, .cond = p, .uncond = u, .denoised = out,
-                               .step = i % 20, .steps = 20, .time = 0.3 };
+            GuidanceStep s = { .x = x,
+                               .sigma = 0.5f,
+                               .cfg = 4,
+                               .scale = 4,
+                               .cond = p,
+                               .uncond = u,
+                               .denoised = out,
+                               .step = i % 20,
+                               .steps = 20,
+                               .time = 0.3 };
             guided_step(&g, &s);
         }
         print_message("%s: %.1f us per step\n", names[k], (microseconds() - began) / 2000);
@@ -362,7 +413,8 @@ static void test_cost_of_a_step(void **state)
     }
     for (int k = 0; k < 2; k++) {
         Sampler *s = NULL;
-        ok(sampler_new(k ? "lua:euler" : "euler", NULL, script_set_registry(set), &s, &err), &err);
+        ok(sampler_new(k ? "lua:euler" : "euler", NULL, script_set_registry(set), &s, &err),
+           &err);
         double began = microseconds();
         for (int i = 0; i < 200; i++) {
             Tensor *t = NULL;
