@@ -48,6 +48,8 @@ static void fill_options(const WeftOptions *o, SessionOptions *out)
 {
     const char *residency = or_default(o->residency, "auto");
     out->cache = o->cache;
+    out->lua = o->lua;
+    out->lua_limits = (ScriptLimits){ .memory = o->lua_memory, .budget = o->lua_budget };
     out->host = (HostOptions){
         .models = o->models ? o->models : default_models,
         .input = or_default(o->input, "input"),
@@ -85,7 +87,7 @@ static void forward(void *user, const Event *e)
 
 int weft_open(const WeftOptions *options, Weft **out)
 {
-    SessionOptions session;
+    SessionOptions session = { 0 };
     Error err = { 0 };
     Weft *w = mem_calloc(1, sizeof *w);
     *out = w;

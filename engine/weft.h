@@ -50,6 +50,9 @@ typedef struct WeftOptions {
     int threads;           /* 0 = one per core */
     int dummy;             /* no weights' contents, no files written */
     int no_metadata;       /* leave the workflow out of written files */
+    const char *const *lua; /* NULL-ended; folders of scripts */
+    int64_t lua_memory;     /* bytes that one call of a script may use; default 64 MiB */
+    int64_t lua_budget;     /* instructions that one call of a script may use; default 50 million */
 } WeftOptions;
 
 typedef struct Weft Weft;
