@@ -1,0 +1,42 @@
+/* lora.h - a LoRA file resolved against one model: which matrices it changes, and the changed matrices.
+ *
+ * Reads kohya's, PEFT's, diffusers', LyCORIS' and OneTrainer's key names; low-rank products, LoHa, LoKr,
+ * each with DoRA; full differences and replaced tensors; BFL's control LoRAs and USO's names. Everything is
+ * computed in float32 on a float32 copy of the matrix. Not thread-safe.
+ * Sources: "LoRA: Low-Rank Adaptation of Large Language Models"; "FedPara" (LoHa); "DoRA: Weight-Decomposed
+ * Low-Rank Adaptation"; "Navigating Text-To-Image Customization" (LyCORIS); docs/formats/lora.md.
+ */
+#ifndef WEFT_LORA_LORA_H
+#define WEFT_LORA_LORA_H
+
+#include "engine/formats/weights.h"
+
+typedef struct Lora Lora;
+
+/* What of the file is used. */
+typedef struct LoraReport {
+    int changes;             /* changes of this model's tensors */
+    int text_keys;           /* keys for text encoders, which this object does not change */
+    int unmatched;           /* other keys that name nothing in this model */
+    int misfits;             /* changes left out because their shape is another */
+    char unmatched_key[128]; /* the first of each */
+    char misfit_key[128];
+} LoraReport;
+
+/* file: an opened LoRA; base: the model's table in BFL's names without prefix; both are referenced. With
+ * `exact` merged matrices are float32; without, 16-bit ones stay as they are and quantised ones become
+ * BF16. A dummy table of either kind gives matrices without data. Errors: E_UNSUPPORTED (a format that is
+ * not computed here; names the key), E_MISSING (half of a pair, or no key fits this model and none is for a
+ * text encoder; names keys), E_SHAPE, E_NOMEM. */
+Status lora_open(const Weights *file, const Weights *base, bool exact, Lora **out, Error *err);
+void lora_free(Lora *l);
+
+const LoraReport *lora_report(const Lora *l);
+
+/* Replaces *w, the matrix `name` of the model after earlier changes, by the merged one, which lives as long
+ * as l; leaves it when the file does not change it. A vector is a matrix of one row. strength is the
+ * loader's; a change of W is strength * alpha / rank * delta. Errors: E_UNSUPPORTED (DoRA by columns over a
+ * matrix in parts; undecodable weights), E_SHAPE, E_NOMEM. */
+Status lora_apply(Lora *l, const char *name, double strength, KWeight *w, Error *err);
+
+#endif
