@@ -56,8 +56,8 @@ static int64_t stored_last(const UiDoc *doc)
                                                                                             : 0;
 }
 
-/* Root nodes do not raise the last number; only the stored one counts there. */
-static Status number_root(UiDoc *doc, Ids *ids, Error *err)
+/* All root ids are taken before the definitions are looked at. */
+static Status take_root_ids(UiDoc *doc, Ids *ids, Error *err)
 {
     UiLevel *root = doc->levels[0];
 
@@ -65,9 +65,20 @@ static Status number_root(UiDoc *doc, Ids *ids, Error *err)
         if (ui_index(&root->by_id, root->nodes[i].own_id) == i &&
             !map_put(&ids->used, root->nodes[i].id, &root->nodes[i]))
             return ui_no_memory(err);
+    return OK;
+}
+
+/* Root nodes that share an id: the later ones get numbers of their own, after the definitions. */
+static Status number_root(UiDoc *doc, Ids *ids, Error *err)
+{
+    UiLevel *root = doc->levels[0];
+
     for (int i = 0; i < root->n_nodes; i++) {
         UiNode *node = &root->nodes[i];
-        if (ui_index(&root->by_id, node->own_id) == i) continue;
+        if (ui_index(&root->by_id, node->own_id) == i) {
+            raise_last(ids, node->own_id);
+            continue;
+        }
         TRY(renumber(doc, ids, node, err));
         if (!map_put(&ids->used, node->id, node)) return ui_no_memory(err);
     }
@@ -77,10 +88,11 @@ static Status number_root(UiDoc *doc, Ids *ids, Error *err)
 Status ui_ids(UiDoc *doc, Error *err)
 {
     Ids ids = { .last = stored_last(doc) };
-    Status status = number_root(doc, &ids, err);
+    Status status = take_root_ids(doc, &ids, err);
 
     for (int i = 1; status == OK && i < doc->n_levels; i++)
         status = number_level(doc, &ids, doc->levels[i], err);
+    if (status == OK) status = number_root(doc, &ids, err);
     map_fini(&ids.used);
     return status;
 }
