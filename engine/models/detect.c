@@ -4,10 +4,11 @@
 #include <stdio.h>
 
 #include "engine/base/str.h"
+#include "engine/models/flux1.h"
 #include "engine/models/flux2.h"
 
 /* A new family is a row here. */
-static const ModelFamily *const families[] = { &flux2_family };
+static const ModelFamily *const families[] = { &flux1_family, &flux2_family };
 
 /* Where a transformer lies inside a file. */
 static const char *const prefixes[] = { "model.diffusion_model.", "diffusion_model.",

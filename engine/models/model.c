@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/base/mem.h"
+#include "engine/models/concat.h"
 #include "engine/models/detect.h"
 #include "engine/tensor/ops.h"
 
@@ -33,6 +34,7 @@ struct Model {
     Denoiser denoiser; /* first */
     ModelCore *core;   /* one reference owned */
     PatchSet patches;
+    Tensor *run_mask; /* during a run: its noise mask, one reference owned; NULL = none */
 };
 
 /* ---- core ---------------------------------------------------------------------------------------------- */
@@ -175,7 +177,7 @@ static Status shape_of_call(const ModelCore *c, const ForwardCall *call, Forward
     s->tokens = call->tokens;
     if (call->pad && call->tokens < c->dims.context_pad)
         s->pad = c->dims.context_pad - call->tokens;
-    s->concat = call->concat ? call->concat_channels : 0;
+    s->concat = call->concat ? call->concat_channels : c->dims.in_channels - c->dims.channels;
     s->n_refs = call->n_refs;
     for (int k = 0; k < call->n_refs; k++)
         s->refs[k] = call->ref_sizes[k];
@@ -317,44 +319,119 @@ static void to_estimate(const float *x, float sigma, float *out, int64_t n)
         out[i] = x[i] - sigma * out[i];
 }
 
-static Status denoise(Denoiser *d, const DenoiseCall *call, Error *err)
-{
-    const Model *m = (const Model *)(const void *)d;
-    const CondEntry *cond = call->cond;
-    const float *refs[MODEL_MAX_REFS];
+/* What a call reads beside the latent and the text. */
+typedef struct CallInputs {
+    Tensor *refs[MODEL_MAX_REFS]; /* owned references; in the transformer's scale */
+    const float *ref_data[MODEL_MAX_REFS];
     PosSize ref_sizes[MODEL_MAX_REFS];
-    int64_t item = tensor_count(call->x) / (call->x->shape[0] ? call->x->shape[0] : 1);
+    Tensor *concat; /* owned; [B, extra, h, w] or NULL */
+} CallInputs;
 
-    TRY(check_call(m->core, call, err));
+static void inputs_fini(CallInputs *in)
+{
+    for (int k = 0; k < MODEL_MAX_REFS; k++)
+        tensor_unref(in->refs[k]);
+    tensor_unref(in->concat);
+}
+
+static Status read_references(const Model *m, const CondEntry *cond, CallInputs *in, Error *err)
+{
     for (int k = 0; k < cond->reference_count; k++) {
-        refs[k] = tensor_f32(cond->references[k]);
-        ref_sizes[k] =
-            (PosSize){ cond->references[k]->shape[2], cond->references[k]->shape[3] };
-    }
-    ForwardCall f = { .size = { call->x->shape[2], call->x->shape[3] },
-                      .sigma = call->sigma,
-                      .context = tensor_f32(cond->embed),
-                      .tokens = cond->embed->shape[1],
-                      .pad = true,
-                      .pooled = cond->pooled ? tensor_f32(cond->pooled) : NULL,
-                      .guided = cond->guidance_use != GUIDANCE_OFF,
-                      .guidance = cond->guidance_use == GUIDANCE_VALUE ? cond->guidance : 3.5,
-                      .refs = refs,
-                      .ref_sizes = ref_sizes,
-                      .n_refs = cond->reference_count,
-                      .method = cond->method,
-                      .skip = call->skip };
-    if (host_dummy(m->core->host)) tensor_fill(call->out, 0);
-    for (int64_t b = 0; b < call->x->shape[0]; b++) {
-        f.x = tensor_f32(call->x) + b * item;
-        f.out = tensor_f32(call->out) + b * item;
-        TRY(model_forward(m, &f, err));
-        to_estimate(f.x, call->sigma, f.out, item);
+        TRY(latent_process_in(&m->denoiser.format, cond->references[k], &in->refs[k], err));
+        in->ref_data[k] = tensor_f32(in->refs[k]);
+        in->ref_sizes[k] = (PosSize){ in->refs[k]->shape[2], in->refs[k]->shape[3] };
     }
     return OK;
 }
 
-static const DenoiserClass model_class = { .name = "transformer", .denoise = denoise };
+/* The extra channels of the whole latent, and of those the area that the call is about. */
+static Status read_concat(const Model *m, const DenoiseCall *call, CallInputs *in, Error *err)
+{
+    const int64_t *x = call->x->shape;
+    const ModelDims *dims = &m->core->dims;
+    ConcatCall c = { .format = &m->denoiser.format,
+                     .latent = call->cond->concat_latent,
+                     .mask = call->cond->concat_mask ? call->cond->concat_mask : m->run_mask,
+                     .extra = dims->in_channels - dims->channels,
+                     .batch = x[0],
+                     .h = call->full_h ? call->full_h : x[2],
+                     .w = call->full_w ? call->full_w : x[3] };
+    Tensor *whole = NULL;
+
+    if (c.extra == 0) return OK;
+    TRY(concat_channels(&c, &whole, err));
+    Status s = concat_crop(whole, call->y0, call->x0, x[2], x[3], &in->concat, err);
+    tensor_unref(whole);
+    return s;
+}
+
+static ForwardCall forward_of(const DenoiseCall *call, const CallInputs *in)
+{
+    const CondEntry *cond = call->cond;
+    return (ForwardCall){ .size = { call->x->shape[2], call->x->shape[3] },
+                          .sigma = call->sigma,
+                          .context = tensor_f32(cond->embed),
+                          .tokens = cond->embed->shape[1],
+                          .pad = true,
+                          .pooled = cond->pooled ? tensor_f32(cond->pooled) : NULL,
+                          .guided = cond->guidance_use != GUIDANCE_OFF,
+                          .guidance =
+                              cond->guidance_use == GUIDANCE_VALUE ? cond->guidance : 3.5,
+                          .concat_channels = in->concat ? in->concat->shape[1] : 0,
+                          .refs = in->ref_data,
+                          .ref_sizes = in->ref_sizes,
+                          .n_refs = cond->reference_count,
+                          .method = cond->method,
+                          .skip = call->skip };
+}
+
+/* Item b of a batched tensor. */
+static float *batch_item(const Tensor *t, int64_t b)
+{
+    return tensor_f32(t) + b * (tensor_count(t) / t->shape[0]);
+}
+
+static Status denoise(Denoiser *d, const DenoiseCall *call, Error *err)
+{
+    const Model *m = (const Model *)(const void *)d;
+    CallInputs in = { 0 };
+    Status status = OK;
+
+    TRY(check_call(m->core, call, err));
+    TRY_DONE(read_references(m, call->cond, &in, err));
+    TRY_DONE(read_concat(m, call, &in, err));
+    ForwardCall f = forward_of(call, &in);
+    if (host_dummy(m->core->host)) tensor_fill(call->out, 0);
+    for (int64_t b = 0; b < call->x->shape[0]; b++) {
+        f.x = batch_item(call->x, b);
+        f.out = batch_item(call->out, b);
+        f.concat = in.concat ? batch_item(in.concat, b) : NULL;
+        TRY_DONE(model_forward(m, &f, err));
+        to_estimate(f.x, call->sigma, f.out, tensor_count(call->x) / call->x->shape[0]);
+    }
+done:
+    inputs_fini(&in);
+    return status;
+}
+
+static Status begin(Denoiser *d, const DenoiseRun *run, Error *err)
+{
+    Model *m = (Model *)(void *)d;
+    (void)err;
+    m->run_mask = run->mask ? tensor_ref(run->mask) : NULL;
+    return OK;
+}
+
+static void end(Denoiser *d)
+{
+    Model *m = (Model *)(void *)d;
+    tensor_unref(m->run_mask);
+    m->run_mask = NULL;
+}
+
+static const DenoiserClass model_class = {
+    .name = "transformer", .begin = begin, .denoise = denoise, .end = end
+};
 
 /* ---- handles ------------------------------------------------------------------------------------------------ */
 

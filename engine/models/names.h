@@ -21,6 +21,8 @@ typedef struct NameRule {
 /* Applies the first rule that fits; false when none does or buf is too small. */
 bool names_apply(const NameRule *rules, const char *name, char *buf, size_t size);
 
+/* FluxTransformer2DModel. */
+bool names_flux1_from_diffusers(const char *name, char *buf, size_t size);
 /* Flux2Transformer2DModel. */
 bool names_flux2_from_diffusers(const char *name, char *buf, size_t size);
 

@@ -8,22 +8,33 @@
 
 #include "engine/base/mem.h"
 
-/* One published FLUX.2 transformer. A name matches when it holds all of the (lower-case) words. */
+/* One published transformer. A name matches when it holds all of the (lower-case) words. */
 typedef struct Published {
     const char *what;
     const char *words[3];
-    int64_t width, context;
+    int64_t width, context, columns; /* D, of the text states, of img_in */
     int doubles, singles;
     bool guidance;
+    bool flux1; /* biases, a modulation per block, a pooled vector; else FLUX.2 */
 } Published;
 
 /* clang-format off */
 static const Published table[] = {
-    { "FLUX.2 klein 9B", { "klein", "9b", NULL },   4096, 12288, 8, 24, false },
-    { "FLUX.2 klein 4B", { "klein", NULL, NULL },   3072,  7680, 5, 20, false },
-    { "FLUX.2 dev",      { "flux2", "dev", NULL },  6144, 15360, 8, 48, true  },
-    { "FLUX.2 dev",      { "flux.2", "dev", NULL }, 6144, 15360, 8, 48, true  },
-    { "FLUX.2 dev",      { "flux-2", "dev", NULL }, 6144, 15360, 8, 48, true  },
+    { "FLUX.2 klein 9B", { "klein", "9b", NULL },    4096, 12288, 128,  8, 24, false, false },
+    { "FLUX.2 klein 4B", { "klein", NULL, NULL },    3072,  7680, 128,  5, 20, false, false },
+    { "FLUX.2 dev",      { "flux2", "dev", NULL },   6144, 15360, 128,  8, 48, true,  false },
+    { "FLUX.2 dev",      { "flux.2", "dev", NULL },  6144, 15360, 128,  8, 48, true,  false },
+    { "FLUX.2 dev",      { "flux-2", "dev", NULL },  6144, 15360, 128,  8, 48, true,  false },
+    { "FLUX.1 schnell",  { "schnell", NULL, NULL },  3072,  4096,  64, 19, 38, false, true },
+    { "FLUX.1 Fill dev", { "flux", "fill", NULL },   3072,  4096, 384, 19, 38, true,  true },
+    { "FLUX.1 Canny dev", { "flux", "canny", NULL }, 3072,  4096, 128, 19, 38, true,  true },
+    { "FLUX.1 Depth dev", { "flux", "depth", NULL }, 3072,  4096, 128, 19, 38, true,  true },
+    { "FLUX.1 dev",      { "flux1", NULL, NULL },    3072,  4096,  64, 19, 38, true,  true },
+    { "FLUX.1 dev",      { "flux.1", NULL, NULL },   3072,  4096,  64, 19, 38, true,  true },
+    { "FLUX.1 dev",      { "flux-1", NULL, NULL },   3072,  4096,  64, 19, 38, true,  true },
+    { "FLUX.1 dev",      { "flux", "kontext", NULL }, 3072, 4096,  64, 19, 38, true,  true },
+    { "FLUX.1 dev",      { "flux", "krea", NULL },   3072,  4096,  64, 19, 38, true,  true },
+    { "FLUX.1 dev",      { "flux", "dev", NULL },    3072,  4096,  64, 19, 38, true,  true },
 };
 /* clang-format on */
 enum { KLEIN_4B = 1 };
@@ -48,7 +59,6 @@ static const Published *find(const char *name)
             w++;
         if (w == 3 || !table[i].words[w]) return &table[i];
     }
-    if (holds(name, "flux1") || holds(name, "flux.1") || holds(name, "schnell")) return NULL;
     return &table[KLEIN_4B];
 }
 
@@ -81,61 +91,97 @@ static void add(List *l, int64_t rows, int64_t columns, const char *format, ...)
     va_end(args);
 }
 
-static void add_norms(List *l, const char *path)
+/* A matrix, and its bias in FLUX.1. */
+static void add_linear(List *l, const Published *m, int64_t rows, int64_t columns,
+                       const char *name)
 {
-    add(l, 128, 0, "%s.query_norm.scale", path);
-    add(l, 128, 0, "%s.key_norm.scale", path);
+    add(l, rows, columns, "%s.weight", name);
+    if (m->flux1) add(l, rows, 0, "%s.bias", name);
 }
 
-static void add_double(List *l, int i, int64_t d)
+/* The same inside block i of a kind ("double_blocks"). */
+static void add_layer(List *l, const Published *m, int64_t rows, int64_t columns,
+                      const char *kind, int i, const char *layer)
 {
-    static const char *const streams[2] = { "img", "txt" };
-    char path[64];
+    char name[64];
+    snprintf(name, sizeof name, "%s.%d.%s", kind, i, layer);
+    add_linear(l, m, rows, columns, name);
+}
 
-    for (int s = 0; s < 2; s++) {
-        snprintf(path, sizeof path, "double_blocks.%d.%s", i, streams[s]);
-        add(l, 3 * d, d, "%s_attn.qkv.weight", path);
-        add(l, d, d, "%s_attn.proj.weight", path);
-        add(l, 6 * d, d, "%s_mlp.0.weight", path);
-        add(l, d, 3 * d, "%s_mlp.2.weight", path);
-        snprintf(path, sizeof path, "double_blocks.%d.%s_attn.norm", i, streams[s]);
-        add_norms(l, path);
+static void add_norms(List *l, const char *kind, int i, const char *layer)
+{
+    add(l, 128, 0, "%s.%d.%s.query_norm.scale", kind, i, layer);
+    add(l, 128, 0, "%s.%d.%s.key_norm.scale", kind, i, layer);
+}
+
+/* Matrices of a double block per stream: rows and columns in units of D, for FLUX.2 and FLUX.1. */
+static const struct {
+    const char *img, *txt;
+    int rows[2], columns[2]; /* 0 rows: not there */
+} double_layers[] = {
+    { "img_mod.lin", "txt_mod.lin", { 0, 6 }, { 1, 1 } },
+    { "img_attn.qkv", "txt_attn.qkv", { 3, 3 }, { 1, 1 } },
+    { "img_attn.proj", "txt_attn.proj", { 1, 1 }, { 1, 1 } },
+    { "img_mlp.0", "txt_mlp.0", { 6, 4 }, { 1, 1 } },
+    { "img_mlp.2", "txt_mlp.2", { 1, 1 }, { 3, 4 } },
+};
+
+static void add_double(List *l, const Published *m, int i)
+{
+    const int64_t d = m->width;
+
+    for (size_t k = 0; k < sizeof double_layers / sizeof *double_layers; k++) {
+        int64_t rows = double_layers[k].rows[m->flux1] * d,
+                columns = double_layers[k].columns[m->flux1] * d;
+        if (rows == 0) continue;
+        add_layer(l, m, rows, columns, "double_blocks", i, double_layers[k].img);
+        add_layer(l, m, rows, columns, "double_blocks", i, double_layers[k].txt);
     }
+    add_norms(l, "double_blocks", i, "img_attn.norm");
+    add_norms(l, "double_blocks", i, "txt_attn.norm");
 }
 
-static void add_single(List *l, int i, int64_t d)
+static void add_single(List *l, const Published *m, int i)
 {
-    char path[64];
+    const int64_t d = m->width;
 
-    add(l, 9 * d, d, "single_blocks.%d.linear1.weight", i);
-    add(l, d, 4 * d, "single_blocks.%d.linear2.weight", i);
-    snprintf(path, sizeof path, "single_blocks.%d.norm", i);
-    add_norms(l, path);
+    if (m->flux1) add_layer(l, m, 3 * d, d, "single_blocks", i, "modulation.lin");
+    add_layer(l, m, (m->flux1 ? 7 : 9) * d, d, "single_blocks", i, "linear1");
+    add_layer(l, m, d, (m->flux1 ? 5 : 4) * d, "single_blocks", i, "linear2");
+    add_norms(l, "single_blocks", i, "norm");
 }
 
-static void add_embedder(List *l, const char *name, int64_t d)
+static void add_embedder(List *l, const Published *m, const char *name, int64_t columns)
 {
-    add(l, d, 256, "%s.in_layer.weight", name);
-    add(l, d, d, "%s.out_layer.weight", name);
+    char layer[64];
+
+    snprintf(layer, sizeof layer, "%s.in_layer", name);
+    add_linear(l, m, m->width, columns, layer);
+    snprintf(layer, sizeof layer, "%s.out_layer", name);
+    add_linear(l, m, m->width, m->width, layer);
 }
 
 static void list_tensors(const Published *m, List *l)
 {
     const int64_t d = m->width;
 
-    add(l, d, 128, "img_in.weight");
-    add(l, d, m->context, "txt_in.weight");
-    add_embedder(l, "time_in", d);
-    if (m->guidance) add_embedder(l, "guidance_in", d);
-    add(l, 6 * d, d, "double_stream_modulation_img.lin.weight");
-    add(l, 6 * d, d, "double_stream_modulation_txt.lin.weight");
-    add(l, 3 * d, d, "single_stream_modulation.lin.weight");
+    add_linear(l, m, d, m->columns, "img_in");
+    add_linear(l, m, d, m->context, "txt_in");
+    add_embedder(l, m, "time_in", 256);
+    if (m->guidance) add_embedder(l, m, "guidance_in", 256);
+    if (m->flux1) {
+        add_embedder(l, m, "vector_in", 768);
+    } else {
+        add_linear(l, m, 6 * d, d, "double_stream_modulation_img.lin");
+        add_linear(l, m, 6 * d, d, "double_stream_modulation_txt.lin");
+        add_linear(l, m, 3 * d, d, "single_stream_modulation.lin");
+    }
     for (int i = 0; i < m->doubles; i++)
-        add_double(l, i, d);
+        add_double(l, m, i);
     for (int i = 0; i < m->singles; i++)
-        add_single(l, i, d);
-    add(l, 2 * d, d, "final_layer.adaLN_modulation.1.weight");
-    add(l, 128, d, "final_layer.linear.weight");
+        add_single(l, m, i);
+    add_linear(l, m, 2 * d, d, "final_layer.adaLN_modulation.1");
+    add_linear(l, m, m->flux1 ? 64 : 128, d, "final_layer.linear");
 }
 
 Status model_open_published(Host *h, const char *name, Model **out, const char **what,
@@ -146,9 +192,6 @@ Status model_open_published(Host *h, const char *name, Model **out, const char *
     Weights *w = NULL;
     List l = { 0 };
 
-    if (!m)
-        return error_set(err, E_UNSUPPORTED, "the sizes of %s are not known without the file",
-                         name);
     list_tensors(m, &l);
     if (l.failed) TRY_DONE(error_set(err, E_NOMEM, "out of memory"));
     TRY_DONE(weights_from_shapes(name, K_BF16, l.rows, l.count, &w, err));

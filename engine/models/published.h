@@ -5,8 +5,7 @@
 #include "engine/models/model.h"
 
 /* A model of the sizes that `name` (a file name) stands for; a name that tells nothing gives FLUX.2 klein
- * 4B. Only for dummy runs. *what names the model whose sizes were taken, for a note. Errors: E_UNSUPPORTED
- * for a name whose sizes are not known, E_NOMEM. */
+ * 4B. Only for dummy runs. *what names the model whose sizes were taken, for a note. Errors: E_NOMEM. */
 Status model_open_published(Host *h, const char *name, Model **out, const char **what,
                             Error *err);
 

@@ -16,6 +16,7 @@
 int group_patch(void);
 int group_positions(void);
 int group_names(void);
+int group_flux1(void);
 int group_flux2(void);
 int group_cost(void);
 

@@ -55,8 +55,38 @@ static void names_tell_the_published_model(void **state)
     assert_true(model_dims(m)->guidance);
     assert_int_equal(model_dims(m)->single_blocks, 48);
     model_unref(m);
-    assert_int_equal(model_open_published(h, "flux1-schnell.safetensors", &m, &what, &err),
-                     E_UNSUPPORTED);
+    assert_int_equal(model_open_published(h, "flux1-schnell.safetensors", &m, &what, &err), OK);
+    assert_string_equal(what, "FLUX.1 schnell");
+    assert_false(model_dims(m)->guidance);
+    model_unref(m);
+    assert_int_equal(model_open_published(h, "flux1-fill-dev.safetensors", &m, &what, &err),
+                     OK);
+    assert_string_equal(what, "FLUX.1 Fill dev");
+    assert_int_equal(model_dims(m)->in_channels, 96);
+    model_unref(m);
+    host_free(h);
+}
+
+static void flux1_dev_has_its_published_weights(void **state)
+{
+    (void)state;
+    Model *m = NULL;
+    const char *what = NULL;
+    Error err = { 0 };
+    ModelCost cost;
+    float x = 0;
+    Host *h = open_host(false, true);
+    if (model_open_published(h, "flux1-dev.safetensors", &m, &what, &err) != OK)
+        fail_msg("%s", err.message);
+    ForwardCall f = {
+        .x = &x, .size = { 64, 64 }, .context = &x, .tokens = 256, .guided = true, .out = &x
+    };
+    if (model_cost(m, &f, &cost, &err) != OK) fail_msg("%s", err.message);
+    print_message("FLUX.1 dev at 512: arena %zu bytes, weights %zu bytes, %.4g FLOP\n",
+                  cost.arena_bytes, cost.weight_bytes, cost.flops);
+    /* 11.90e9 parameters in bf16 */
+    assert_true(cost.weight_bytes > 23.7e9 && cost.weight_bytes < 23.9e9);
+    model_unref(m);
     host_free(h);
 }
 
@@ -65,6 +95,7 @@ int group_cost(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(klein_4b_costs_what_its_sizes_say),
         cmocka_unit_test(names_tell_the_published_model),
+        cmocka_unit_test(flux1_dev_has_its_published_weights),
     };
     return cmocka_run_group_tests_name("cost", tests, NULL, NULL);
 }
