@@ -1,6 +1,7 @@
 /* sample.c - one whole sampling call: noise in, sampler around the guider, latent out. */
 #include "engine/sampling/sample.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -239,6 +240,17 @@ static Status finish(const Sampling *s, bool walked, Latent **output, Latent **d
     return OK;
 }
 
+/* Says how many unconditional passes guidance over time left out; a scale that is always 1 needs no note. */
+static void note_saved(const Sampling *s)
+{
+    char words[80];
+    int saved = s->guider ? guider_saved(s->guider) : 0, calls = s->guider ? guider_calls(s->guider) : 0;
+
+    if (saved == 0 || calls <= saved) return;
+    snprintf(words, sizeof words, "%d unconditional passes were left out", saved);
+    events_emit(s->call->events, &(Event){ .kind = EV_NOTE, .node = s->call->node, .text = words });
+}
+
 Status sample_custom(const SampleCall *call, Latent **output, Latent **denoised,
                      SampleStats *stats, Error *err)
 {
@@ -254,6 +266,7 @@ Status sample_custom(const SampleCall *call, Latent **output, Latent **denoised,
         TRY_DONE(walk(s, err));
     }
     TRY_DONE(finish(s, walks, output, denoised, err));
+    note_saved(s);
     if (stats)
         *stats = (SampleStats){ s->guider ? guider_calls(s->guider) : 0,
                                 s->guider ? guider_saved(s->guider) : 0 };

@@ -1,6 +1,9 @@
 /* test_kinds.c - every built-in script runs; Lua samplers give the built-ins' bits; contract and wrong returns. */
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "engine/base/file.h"
 #include "engine/base/mem.h"
 #include "tests/unit/script/support.h"
 
@@ -209,6 +212,31 @@ static void test_globals(void **state)
     assert_int_equal(status, OK);
 }
 
+/* A folder's scripts replace built-in ones, and changes are noticed. */
+static void test_folder_is_watched(void **state)
+{
+    static const char script[] = "return { kind = 'scheduler', name = 'velocity', run = type }";
+    char folder[] = "/tmp/weft-script-XXXXXX", path[64];
+    const char *folders[] = { folder, NULL };
+    ScriptSet *set = NULL;
+    Error err = { 0 };
+
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/own.lua", folder);
+    ok(file_write(path, script, sizeof script - 1, &err), &err);
+    ok(script_set_load(folders, NULL, NULL, &set, &err), &err);
+    assert_string_equal(script_set_find(set, "velocity")->file, path);
+    assert_false(script_set_stale(set));
+    ok(file_write(path, "return { }", 10, &err), &err);
+    assert_true(script_set_stale(set));
+    script_set_free(set);
+    assert_int_equal(script_set_load(folders, NULL, NULL, &set, &err), E_FORMAT);
+    assert_string_equal(err.rule, "E208");
+    unlink(path);
+    rmdir(folder);
+}
+
 int run_kinds_tests(void)
 {
     const struct CMUnitTest tests[] = {
@@ -218,6 +246,7 @@ int run_kinds_tests(void)
         cmocka_unit_test(test_wrong_returns),
         cmocka_unit_test(test_tensors),
         cmocka_unit_test(test_globals),
+        cmocka_unit_test(test_folder_is_watched),
     };
     return cmocka_run_group_tests_name("kinds", tests, NULL, NULL);
 }
