@@ -301,9 +301,12 @@ static bool same_name(const char *a, const char *b)
     return *a == *b;
 }
 
-static const char *find_choice(const Literal *v, const char *const *names, size_t count)
+static const char *find_choice(const Socket *s, const Literal *v, const char *const *names,
+                               size_t count)
 {
-    if (v->kind != LIT_TEXT || memchr(v->text, 0, v->length)) return NULL;
+    bool text = v->kind == (s->flags & SOCK_F_INT_OPTIONS ? LIT_INT : LIT_TEXT);
+
+    if (!text || memchr(v->text, 0, v->length)) return NULL;
     for (size_t i = 0; i < count; i++)
         if (strcmp(names[i], v->text) == 0) return names[i];
     for (size_t i = 0; i < count; i++)
@@ -362,7 +365,7 @@ static Status check_choice(Check *c, int node, const Socket *s, GraphInput *in, 
         return *bad ? not_in_list(c, node, s, in, NULL, 0) : OK;
     }
     TRY(socket_options(s, c->options->host, &names, &count, c->err));
-    choice = find_choice(&in->value, names, count);
+    choice = find_choice(s, &in->value, names, count);
     *bad = !choice;
     if (!choice) return not_in_list(c, node, s, in, names, count);
     return strcmp(choice, in->value.text) == 0
@@ -417,7 +420,8 @@ static Status check_literal(Check *c, int node, const Socket *s, GraphInput *in,
 {
     TRY(unwrap(c, in));
     if (socket_is_any(s)) return OK;
-    if (s->type == SOCK_COMBO) return check_choice(c, node, s, in, bad);
+    if (s->type == SOCK_COMBO || s->keys) return check_choice(c, node, s, in, bad);
+    if (s->type == SOCK_OTHER && socket_is_widget(s)) return OK; /* an editor's own value */
     if (s->type == SOCK_INT || s->type == SOCK_FLOAT || s->type == SOCK_BOOLEAN ||
         s->type == SOCK_STRING)
         return convert(c, node, s, in, bad);
@@ -425,12 +429,25 @@ static Status check_literal(Check *c, int node, const Socket *s, GraphInput *in,
     return needs_link(c, node, s, in);
 }
 
+/* A socket that grows stands in the file as "images.image0", "images.image1" ... */
+static bool has_grown(const GraphNode *n, const Socket *s)
+{
+    size_t length = strlen(s->name);
+
+    if (!s->type_name || strcmp(s->type_name, "COMFY_AUTOGROW_V3") != 0) return false;
+    for (int i = 0; i < n->n_inputs; i++)
+        if (strncmp(n->inputs[i].name, s->name, length) == 0 &&
+            n->inputs[i].name[length] == '.')
+            return true;
+    return false;
+}
+
 Status check_input(Check *c, int node, const Socket *s, int *origin, bool *bad)
 {
     GraphInput *in = graph_input(&c->graph->nodes[node], s->name);
 
     if (!in) {
-        *bad = !(s->flags & SOCK_F_OPTIONAL);
+        *bad = !(s->flags & SOCK_F_OPTIONAL) && !has_grown(&c->graph->nodes[node], s);
         return *bad ? missing(c, node, s) : OK;
     }
     if (in->is_link) return check_link(c, node, s, in, origin, bad);
