@@ -3,17 +3,20 @@
 
 #include "nodes/conditioning.h"
 #include "nodes/facts.h"
+#include "nodes/gguf.h"
 #include "nodes/image.h"
 #include "nodes/latent.h"
 #include "nodes/loaders.h"
+#include "nodes/lora.h"
 #include "nodes/mask.h"
 #include "nodes/patch.h"
 #include "nodes/sampling.h"
 #include "nodes/vae.h"
 
 static const NodeDef *const *const families[] = {
-    loaders_nodes, patch_nodes, conditioning_nodes, latent_nodes, sampling_nodes,
-    vae_nodes,     image_nodes, mask_nodes,         NULL,
+    loaders_nodes,      gguf_nodes,   lora_nodes,     patch_nodes,
+    conditioning_nodes, latent_nodes, sampling_nodes, vae_nodes,
+    image_nodes,        mask_nodes,   NULL,
 };
 
 NodeTable nodes_table(void)
