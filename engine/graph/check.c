@@ -312,13 +312,26 @@ static Status report_cycle(Check *c, Walk *w, int origin)
     return check_say(c, &f->fix, "cut one of these links");
 }
 
+/* "resize_type.width" belongs to the socket before the dot, when that one brings inputs along. */
+static bool is_input(const NodeDef *def, const char *name)
+{
+    const char *dot = strchr(name, '.');
+    size_t length = dot ? (size_t)(dot - name) : 0;
+
+    if (node_input(def, name, NULL)) return true;
+    for (const Socket *s = dot ? def->inputs : NULL; s && s->name; s++)
+        if (strncmp(s->name, name, length) == 0 && !s->name[length])
+            return s->keys || (s->type_name && strcmp(s->type_name, "COMFY_AUTOGROW_V3") == 0);
+    return false;
+}
+
 static Status surplus_inputs(Check *c, int node)
 {
     const GraphNode *n = &c->graph->nodes[node];
     Finding *f;
 
     for (int i = 0; i < n->n_inputs; i++) {
-        if (node_input(n->def, n->inputs[i].name, NULL)) continue;
+        if (is_input(n->def, n->inputs[i].name)) continue;
         TRY(check_find(c, FIND_SURPLUS, node, &n->inputs[i], &f));
         TRY(check_say(c, &f->message, "not an input of %.80s; it is ignored", n->class_type));
         TRY(check_say(c, &f->fix, "remove it"));
