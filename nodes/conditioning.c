@@ -564,6 +564,56 @@ static const NodeDef inpaint_model = {
     .run = inpaint_run,
 };
 
+/* ---- InstructPixToPixConditioning ------------------------------------------------------------------------- */
+
+typedef struct GuidePictureIn {
+    const Cond *positive, *negative;
+    const Vae *vae;
+    const Tensor *pixels;
+} GuidePictureIn;
+
+/* clang-format off */
+static const Socket guide_picture_in[] = {
+    { ROW(GuidePictureIn, positive, SOCK_COND), .doc = "Prompt to annotate." },
+    { ROW(GuidePictureIn, negative, SOCK_COND), .doc = "Negative prompt to annotate." },
+    { ROW(GuidePictureIn, vae, SOCK_VAE), .doc = "Encodes the picture." },
+    { ROW(GuidePictureIn, pixels, SOCK_IMAGE), .doc = "Edges, depth or picture that the model follows." },
+    END_ROWS
+};
+/* clang-format on */
+
+static Status guide_picture_run(NodeCall *call)
+{
+    const GuidePictureIn *in = call->in;
+    InpaintOut *out = call->out;
+    Status status = OK;
+    Tensor *pixels = NULL, *guide = NULL, *samples = NULL;
+    TRY_DONE(image_crop_to_multiple(in->pixels, 8, &pixels, call->err));
+    TRY_DONE(vae_encode(in->vae, pixels, &guide, call->err));
+    TRY_DONE(tensor_zeros(K_F32, guide->ndim, guide->shape, &samples, call->err));
+    TRY_DONE(latent_new(tensor_ref(samples), &out->latent, call->err));
+    TRY_DONE(annotate(in->positive, guide, NULL, &out->positive, call->err));
+    TRY_DONE(annotate(in->negative, guide, NULL, &out->negative, call->err));
+done:
+    tensor_unref(pixels);
+    tensor_unref(guide);
+    tensor_unref(samples);
+    return status;
+}
+
+static const NodeDef guide_picture = {
+    .class_type = "InstructPixToPixConditioning",
+    .category = "conditioning/instructpix2pix",
+    .doc =
+        "Gives models with extra input channels (Canny, Depth) the picture they follow, and an "
+        "empty latent of its size.",
+    .inputs = guide_picture_in,
+    .outputs = inpaint_out,
+    .in_size = sizeof(GuidePictureIn),
+    .out_size = sizeof(InpaintOut),
+    .run = guide_picture_run,
+};
+
 const NodeDef *const conditioning_nodes[] = {
     &text_encode_node,
     &text_encode_flux_node,
@@ -579,5 +629,6 @@ const NodeDef *const conditioning_nodes[] = {
     &set_mask,
     &set_range,
     &inpaint_model,
+    &guide_picture,
     NULL,
 };
