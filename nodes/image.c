@@ -1,6 +1,7 @@
 /* image.c - node types that load, save and resize pictures. */
 #include "nodes/image.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -507,6 +508,50 @@ static const NodeDef image_pad_node = {
     .run = pad_run,
 };
 
+/* ---- FluxKontextImageScale --------------------------------------------------------------------------------- */
+
+/* Sizes that FLUX.1 Kontext was trained on, by width. */
+static const Size2 kontext_sizes[] = {
+    { 672, 1568 }, { 688, 1504 }, { 720, 1456 },  { 752, 1392 }, { 800, 1328 }, { 832, 1248 },
+    { 880, 1184 }, { 944, 1104 }, { 1024, 1024 }, { 1104, 944 }, { 1184, 880 }, { 1248, 832 },
+    { 1328, 800 }, { 1392, 752 }, { 1456, 720 },  { 1504, 688 }, { 1568, 672 },
+};
+
+static double aspect(Size2 size)
+{
+    return (double)size.width / (double)size.height;
+}
+
+/* The size of the nearest aspect; of two that are as near, the narrower. */
+static Size2 kontext_size(Size2 image)
+{
+    Size2 best = kontext_sizes[0];
+    for (size_t i = 1; i < sizeof kontext_sizes / sizeof *kontext_sizes; i++)
+        if (fabs(aspect(image) - aspect(kontext_sizes[i])) < fabs(aspect(image) - aspect(best)))
+            best = kontext_sizes[i];
+    return best;
+}
+
+static Status kontext_scale_run(NodeCall *call)
+{
+    const ImageIn *in = call->in;
+    ImageOut *out = call->out;
+    return resize(in->image, kontext_size(image_size(in->image)), "lanczos", true, &out->image,
+                  call->err);
+}
+
+static const NodeDef kontext_scale = {
+    .class_type = "FluxKontextImageScale",
+    .category = "advanced/conditioning/flux",
+    .doc = "Cuts and resizes pictures to the nearest size that FLUX.1 Kontext was trained on.",
+    .inputs = one_image_in,
+    .outputs = image_out,
+    .in_size = sizeof(ImageIn),
+    .out_size = sizeof(ImageOut),
+    .run = kontext_scale_run,
+};
+
+/* clang-format off */
 const NodeDef *const image_nodes[] = {
     &load_image,
     &load_image_mask,
@@ -515,6 +560,7 @@ const NodeDef *const image_nodes[] = {
     &image_scale,
     &image_scale_by,
     &image_scale_total,
+    &kontext_scale,
     &get_image_size,
     &image_invert_node,
     &empty_image,
@@ -522,3 +568,4 @@ const NodeDef *const image_nodes[] = {
     &image_pad_node,
     NULL,
 };
+/* clang-format on */
