@@ -17,10 +17,13 @@ static void on_signal(int signal)
 
 static void catch_signals(Events *bus)
 {
-    struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESETHAND };
+    struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESETHAND }, before;
     interrupted_bus = bus;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGHUP, NULL, &before);
+    if (before.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, NULL); /* nohup ignores it */
+    signal(SIGXFSZ, SIG_IGN); /* a file over the limit is then an error of its write */
 }
 
 static int run_one(Session *session, const CliArgs *args, const char *file)
@@ -30,7 +33,7 @@ static int run_one(Session *session, const CliArgs *args, const char *file)
     CheckReport *report = NULL;
     int exit_status = 0;
     if (!cli_open(session, args, file, &w, &exit_status)) return exit_status;
-    Status status = workflow_check(&w, true, &report, &err);
+    Status status = workflow_check(&w, !args->dummy, &report, &err);
     if (status == OK && cli_print_findings(&w, report, args->quiet) > 0)
         exit_status = 1;
     else if (status == OK)
