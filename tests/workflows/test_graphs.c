@@ -165,7 +165,7 @@ static void test_graph(void **state)
     launch_workflow(&run, "run", file, sets.args);
     launch_expect(&run, 0, NULL);
     Image first = written(&count, picture, sizeof picture);
-    assert_true(first.rgb->shape[1] <= 256 && first.rgb->shape[2] <= 256);
+    assert_true(first.rgb->shape[1] <= 384 && first.rgb->shape[2] <= 384);
     snprintf(kept, sizeof kept, "%s/kept.png", run.folder);
     assert_int_equal(rename(picture, kept), 0);
     launch_clear(&run);
