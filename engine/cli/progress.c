@@ -6,6 +6,7 @@
 
 #include "engine/base/json.h"
 #include "engine/base/str.h"
+#include "engine/cli/show.h"
 
 enum { BAR_WIDTH = 24 };
 
@@ -59,6 +60,7 @@ void progress_event(void *progress, const Event *e)
         close_bar(p);
         printf("%s\n", e->path);
         fflush(stdout);
+        if (p->show) show_picture(e->path, stdout);
         break;
     case EV_NOTE:
         close_bar(p);
