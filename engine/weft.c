@@ -55,7 +55,6 @@ static void fill_options(const WeftOptions *o, SessionOptions *out)
         .input = or_default(o->input, "input"),
         .output = or_default(o->output, "output"),
         .temp = or_default(o->temp, "temp"),
-        .cache_dir = o->cache_dir,
         .precision = strcmp(or_default(o->precision, "fast"), "exact") == 0 ? PRECISION_EXACT
                                                                             : PRECISION_FAST,
         .residency = strcmp(residency, "sequential") == 0 ? RESIDENCY_SEQUENTIAL

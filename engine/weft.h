@@ -40,7 +40,6 @@ enum {
 typedef struct WeftOptions {
     const char *const *models;         /* NULL-ended; default { "models", NULL } */
     const char *input, *output, *temp; /* folders; default "input", "output", "temp" */
-    const char *cache_dir;
     const char *precision; /* "fast" (default) or "exact" */
     const char *device;    /* "auto" (default), "cpu" */
     const char *isa;       /* instruction-set path; default the best */

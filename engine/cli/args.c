@@ -23,9 +23,9 @@ typedef struct ArgRow {
 #define AT(field) offsetof(CliArgs, field)
 
 enum {
-    WITH_FOLDERS = CMD_RUN | CMD_VALIDATE | CMD_PLAN | CMD_NODES | CMD_WHY,
+    WITH_FOLDERS = CMD_RUN | CMD_VALIDATE | CMD_PLAN | CMD_NODES,
     WITH_COMPUTE = CMD_RUN | CMD_PLAN | CMD_BENCH,
-    WITH_LUA = CMD_RUN | CMD_VALIDATE | CMD_PLAN | CMD_NODES | CMD_CONVERT | CMD_WHY
+    WITH_LUA = CMD_RUN | CMD_VALIDATE | CMD_PLAN | CMD_NODES | CMD_CONVERT
 };
 
 /* clang-format off */
@@ -40,39 +40,31 @@ static const ArgRow rows[] = {
     { "--steps", ARG_COUNT, AT(steps), CMD_LUA, "N", "plot: steps of the schedule (default: 20)" },
     { "--set", ARG_LIST, AT(set), CMD_RUN | CMD_VALIDATE | CMD_PLAN | CMD_CONVERT | CMD_LUA, "ID.INPUT=VALUE", "replaces one literal of the workflow; VALUE is JSON, or plain text" },
     { "--precision", ARG_CHOICE, AT(precision), WITH_COMPUTE, "exact|fast", "float32 activations, or bf16 matrix products (default: fast)" },
-    { "--device", ARG_CHOICE, AT(device), WITH_COMPUTE, "auto|cpu|cuda", "where programs run (default: auto)" },
+    { "--device", ARG_CHOICE, AT(device), WITH_COMPUTE, "auto|cpu", "where programs run (default: auto)" },
     { "--isa", ARG_CHOICE, AT(isa), WITH_COMPUTE, "generic|avx2|avx512|avx512_bf16|amx|ref", "instruction-set path of the CPU (default: the best)" },
     { "--threads", ARG_COUNT, AT(threads), WITH_COMPUTE, "N", "threads for kernels (default: one per core)" },
     { "--residency", ARG_CHOICE, AT(residency), CMD_RUN | CMD_PLAN, "auto|sequential|hybrid", "whether a component's pages leave when the next one computes" },
     { "--ram-limit", ARG_SIZE, AT(ram_limit), CMD_RUN | CMD_PLAN, "SIZE", "refuse what needs more memory (16G, 900M)" },
-    { "--vram-limit", ARG_SIZE, AT(vram_limit), CMD_RUN | CMD_PLAN, "SIZE", "the same for a GPU's memory" },
     { "--dummy", ARG_FLAG, AT(dummy), CMD_RUN, NULL, "same graph, plan and shapes without reading weights or writing files" },
     { "--no-metadata", ARG_FLAG, AT(no_metadata), CMD_RUN, NULL, "leave the workflow out of written files" },
     { "--show", ARG_FLAG, AT(show), CMD_RUN, NULL, "draw each saved picture in the terminal" },
-    { "--json", ARG_FLAG, AT(json), CMD_RUN | CMD_PLAN | CMD_NODES | CMD_BENCH | CMD_WHY, NULL, "JSON on standard output, one line per event" },
+    { "--json", ARG_FLAG, AT(json), CMD_RUN | CMD_PLAN | CMD_NODES | CMD_BENCH, NULL, "JSON on standard output, one line per event" },
     { "--quiet", ARG_FLAG, AT(quiet), CMD_RUN, NULL, "print nothing but errors" },
     { "--cache", ARG_TEXT, AT(cache), CMD_RUN, "classic|lru:N|none", "which node results are kept between files of one call" },
-    { "--cache-dir", ARG_TEXT, AT(cache_dir), CMD_RUN | CMD_PLAN | CMD_WHY, "DIR", "cache folder (default: $XDG_CACHE_HOME/weft)" },
-    { "--dot", ARG_FLAG, AT(dot), CMD_PLAN, NULL, "Graphviz text" },
-    { "--svg", ARG_FLAG, AT(svg), CMD_PLAN | CMD_LUA, NULL, "a picture of the graph, or of the curve" },
-    { "--format", ARG_CHOICE, AT(format), CMD_VALIDATE, "text|json|sarif|junit|github|comfy", "form of the report (default: text)" },
+    { "--svg", ARG_FLAG, AT(svg), CMD_LUA, NULL, "plot: a picture of the curve" },
+    { "--format", ARG_CHOICE, AT(format), CMD_VALIDATE, "text|json|comfy", "form of the report (default: text)" },
     { "--select", ARG_TEXT, AT(select), CMD_VALIDATE, "IDS", "only these rules; prefixes, split by commas" },
     { "--ignore", ARG_TEXT, AT(ignore), CMD_VALIDATE, "IDS", "not these rules" },
     { "--severity-threshold", ARG_CHOICE, AT(threshold), CMD_VALIDATE, "error|warning|note", "findings from which the exit status is 1 (default: error)" },
-    { "--fix", ARG_FLAG, AT(fix), CMD_VALIDATE, NULL, "mend what is safe to mend" },
-    { "--diff", ARG_FLAG, AT(diff), CMD_VALIDATE, NULL, "print what --fix would change" },
-    { "--watch", ARG_FLAG, AT(watch), CMD_VALIDATE, NULL, "check again when a file changes" },
     { "--choice-seed", ARG_COUNT, AT(choice_seed), CMD_RUN | CMD_VALIDATE | CMD_PLAN | CMD_CONVERT, "N", "picks among {a|b} in texts of UI documents (default: always the first)" },
     { "-o", ARG_TEXT, AT(out), CMD_CONVERT | CMD_LUA, "OUT", "write here instead of standard output" },
-    { "--model", ARG_TEXT, AT(model), CMD_BENCH, "FILE", "model file; without one, dims of klein 4B with made-up weights" },
+    { "--model", ARG_TEXT, AT(model), CMD_BENCH, "FILE", "model file to measure (step, encoder, vae)" },
     { "--size", ARG_TEXT, AT(size), CMD_BENCH, "WxH", "picture size in pixels (default: 512x512)" },
     { "--tokens", ARG_COUNT, AT(tokens), CMD_BENCH, "N", "text tokens (default: 512)" },
-    { "--layers", ARG_COUNT, AT(layers), CMD_BENCH, "N", "encoder layers to run (default: all that are needed)" },
     { "--repeat", ARG_COUNT, AT(repeat), CMD_BENCH, "N", "timed repetitions; the best counts (default: 3)" },
     { "--m", ARG_COUNT, AT(m), CMD_BENCH, "M", "gemm: rows of x (default: 1536)" },
     { "--n", ARG_COUNT, AT(n), CMD_BENCH, "N", "gemm: rows of w (default: 9216)" },
     { "--k", ARG_COUNT, AT(k), CMD_BENCH, "K", "gemm: columns of both (default: 3072)" },
-    { "--type", ARG_TEXT, AT(type), CMD_QUANTIZE, "T", "number format to write" },
     { "--help", ARG_FLAG, AT(help), ~0u, NULL, "print this" },
 };
 /* clang-format on */

@@ -17,10 +17,7 @@ typedef enum CliCommand {
     CMD_CONVERT = 1 << 3,
     CMD_NODES = 1 << 4,
     CMD_BENCH = 1 << 5,
-    CMD_EXPLAIN = 1 << 6,
-    CMD_QUANTIZE = 1 << 7,
-    CMD_LUA = 1 << 8,
-    CMD_WHY = 1 << 9
+    CMD_LUA = 1 << 6
 } CliCommand;
 
 typedef struct CliList {
@@ -32,14 +29,14 @@ typedef struct CliList {
 typedef struct CliArgs {
     CliList files; /* what is no option */
     CliList models, lua, set;
-    const char *input, *output, *temp, *cache_dir, *cache;
+    const char *input, *output, *temp, *cache;
     const char *precision, *device, *isa, *residency, *format;
-    const char *select, *ignore, *threshold, *type, *out;
+    const char *select, *ignore, *threshold, *out;
     const char *model, *size;
     int64_t lua_memory, lua_budget;
-    int64_t threads, ram_limit, vram_limit, choice_seed, steps, tokens, repeat;
-    int64_t m, n, k, layers;
-    bool dummy, json, quiet, dot, svg, fix, diff, watch, no_metadata, ref_peer, help, show;
+    int64_t threads, ram_limit, choice_seed, steps, tokens, repeat;
+    int64_t m, n, k;
+    bool dummy, json, quiet, svg, no_metadata, help, show;
 } CliArgs;
 
 /* Reads argv after the sub-command. Errors: E_USAGE naming the option, what it takes and what was given. */

@@ -33,7 +33,6 @@ void cli_session_options(const CliArgs *args, SessionOptions *out)
         .input = or_default(args->input, "input"),
         .output = or_default(args->output, "output"),
         .temp = or_default(args->temp, "temp"),
-        .cache_dir = args->cache_dir,
         .precision = strcmp(or_default(args->precision, "fast"), "exact") == 0 ? PRECISION_EXACT
                                                                                : PRECISION_FAST,
         .residency = strcmp(residency, "sequential") == 0 ? RESIDENCY_SEQUENTIAL
@@ -43,7 +42,6 @@ void cli_session_options(const CliArgs *args, SessionOptions *out)
         .isa = args->isa,
         .device = or_default(args->device, "auto"),
         .ram_limit = args->ram_limit,
-        .vram_limit = args->vram_limit,
         .dummy = args->dummy,
         .metadata = !args->no_metadata,
     };

@@ -17,13 +17,12 @@ typedef enum Residency { RESIDENCY_AUTO, RESIDENCY_SEQUENTIAL, RESIDENCY_HYBRID 
 typedef struct HostOptions {
     const char *const *models; /* NULL-ended; ComfyUI models folders, searched in order */
     const char *input, *output, *temp; /* folders */
-    const char *cache_dir;
     Precision precision;
     Residency residency;
     int threads;                   /* 0 = one per core */
     const char *isa;               /* instruction-set path by name; NULL = best */
     const char *device;            /* "auto", "cpu", "cuda" */
-    int64_t ram_limit, vram_limit; /* bytes; 0 = none */
+    int64_t ram_limit; /* bytes; 0 = none */
     bool dummy;                    /* no weights' contents, no files written */
     bool metadata;                 /* write workflow metadata into outputs */
 } HostOptions;
