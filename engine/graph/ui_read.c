@@ -302,7 +302,7 @@ static Status read_definitions(UiDoc *doc, Error *err)
 
 Status ui_read(UiDoc *doc, Error *err)
 {
-    UiLevel *root;
+    UiLevel *root = NULL;
 
     TRY(ui_add_level(doc, doc->root, &root, err));
     TRY(fill_level(doc, root, err));

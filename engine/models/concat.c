@@ -86,7 +86,7 @@ static Status fit(const Planes *p, int64_t item, int64_t h, int64_t w, float *ou
 static Status put_latent(const ConcatCall *c, int64_t i, float *out, Error *err)
 {
     int64_t count = c->format->channels * c->h * c->w;
-    Planes p;
+    Planes p = { 0 };
 
     if (c->latent) {
         TRY(planes_of(c->latent, "the latent of the picture", &p, err));
@@ -128,7 +128,7 @@ static void mask_to_channels(const float *pixels, int64_t h, int64_t w, float *o
 static Status put_mask(const ConcatCall *c, int64_t i, float *out, Error *err)
 {
     int64_t count = c->h * c->w * MASK_CHANNELS;
-    Planes p;
+    Planes p = { 0 };
 
     if (!c->mask) {
         for (int64_t k = 0; k < count; k++)

@@ -147,7 +147,7 @@ static const Part *smallest_cover(const Side *s, const Part *p)
 static Status make_twin(Side *s, const Part *p, const Part *from, Error *err)
 {
     CondEntry e = p->entry; /* borrowed: the append copies */
-    Part window = *p, *twin;
+    Part window = *p, *twin = NULL;
 
     e.embed = from->entry.embed;
     e.pooled = from->entry.pooled;

@@ -21,7 +21,7 @@ if [ -n "$missing" ]; then
 fi
 
 if [ -f "$build/build.ninja" ]; then
-    [ $# -eq 0 ] || meson configure "$build" "$@"
+    [ $# -eq 0 ] || meson setup --reconfigure "$build" "$top" "$@" >/dev/null
 else
     meson setup "$build" "$top" "$@" >/dev/null
 fi
