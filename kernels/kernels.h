@@ -32,7 +32,7 @@
     X(K_OK, "done")                                                                              \
     X(K_BAD_SHAPE, "operand shapes do not fit")                                                  \
     X(K_BAD_DTYPE, "operand dtype not taken here")                                               \
-    X(K_UNSUPPORTED, "not implemented by this backend")                                          \
+    X(K_UNSUPPORTED, "not offered by this backend")                                          \
     X(K_NO_SCRATCH, "scratch memory too small")                                                  \
     X(K_DEVICE, "the device failed")
 
