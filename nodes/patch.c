@@ -169,6 +169,105 @@ static const NodeDef differential = {
     .run = differential_run,
 };
 
+/* ---- guidance functions -------------------------------------------------------------------------------- */
+
+typedef struct NormIn {
+    const Model *model;
+    double strength;
+} NormIn;
+
+/* clang-format off */
+static const Socket norm_in[] = {
+    { ROW(NormIn, model, SOCK_MODEL), .doc = "Model to patch; it is copied, not changed." },
+    { ROW(NormIn, strength, SOCK_FLOAT), .def = 1, .max = 100, .step = 0.01, .doc = "Factor on the guided estimate." },
+    END_ROWS
+};
+/* clang-format on */
+
+static Status norm_run(NodeCall *call)
+{
+    const NormIn *in = call->in;
+    GuidanceHook *hook = NULL;
+    TRY(guidance_cfg_norm(in->strength, &hook, call->err));
+    return patched(call, in->model, PATCH_GUIDE, hook);
+}
+
+static const NodeDef cfg_norm = {
+    .class_type = "CFGNorm",
+    .category = "advanced/guidance",
+    .doc = "Keeps the guided estimate no longer than the positive one, pixel by pixel.",
+    .inputs = norm_in,
+    .outputs = model_out,
+    .in_size = sizeof(NormIn),
+    .out_size = sizeof(ModelOut),
+    .flags = NODE_F_EXPERIMENTAL,
+    .stage = STAGE_GUIDE,
+    .run = norm_run,
+};
+
+typedef struct RescaleIn {
+    const Model *model;
+    double multiplier;
+} RescaleIn;
+
+/* clang-format off */
+static const Socket rescale_in[] = {
+    { ROW(RescaleIn, model, SOCK_MODEL), .doc = "Model to patch; it is copied, not changed." },
+    { ROW(RescaleIn, multiplier, SOCK_FLOAT), .def = 0.7, .max = 1, .step = 0.01, .doc = "Share of the rescaled estimate." },
+    END_ROWS
+};
+/* clang-format on */
+
+static Status rescale_run(NodeCall *call)
+{
+    const RescaleIn *in = call->in;
+    GuidanceHook *hook = NULL;
+    TRY(guidance_rescale_cfg(in->multiplier, &hook, call->err));
+    return patched(call, in->model, PATCH_GUIDE, hook);
+}
+
+static const NodeDef rescale_cfg = {
+    .class_type = "RescaleCFG",
+    .category = "advanced/model",
+    .doc = "Brings the guided estimate to the spread of the positive one.",
+    .inputs = rescale_in,
+    .outputs = model_out,
+    .in_size = sizeof(RescaleIn),
+    .out_size = sizeof(ModelOut),
+    .stage = STAGE_GUIDE,
+    .run = rescale_run,
+};
+
+typedef struct ZeroStarIn {
+    const Model *model;
+} ZeroStarIn;
+
+/* clang-format off */
+static const Socket zero_star_in[] = {
+    { ROW(ZeroStarIn, model, SOCK_MODEL), .doc = "Model to patch; it is copied, not changed." }, END_ROWS
+};
+/* clang-format on */
+
+static Status zero_star_run(NodeCall *call)
+{
+    const ZeroStarIn *in = call->in;
+    GuidanceHook *hook = NULL;
+    TRY(guidance_cfg_zero_star(&hook, call->err));
+    return patched(call, in->model, PATCH_GUIDE, hook);
+}
+
+static const NodeDef cfg_zero_star = {
+    .class_type = "CFGZeroStar",
+    .category = "advanced/guidance",
+    .doc = "Scales the negative estimate onto the positive one before guidance.",
+    .inputs = zero_star_in,
+    .outputs = model_out,
+    .in_size = sizeof(ZeroStarIn),
+    .out_size = sizeof(ModelOut),
+    .stage = STAGE_GUIDE,
+    .run = zero_star_run,
+};
+
 /* ---- compile and attention ---------------------------------------------------------------------------------- */
 
 /* A patched copy whose patch only says what is asked for. */
@@ -272,6 +371,6 @@ static const NodeDef sage_attention = {
 };
 
 const NodeDef *const patch_nodes[] = {
-    &sampling_flux, &sampling_sd3,   &sampling_aura, &differential,
-    &torch_compile, &sage_attention, NULL,
+    &sampling_flux, &sampling_sd3,  &sampling_aura, &differential,   &cfg_norm,
+    &rescale_cfg,   &cfg_zero_star, &torch_compile, &sage_attention, NULL,
 };

@@ -7,6 +7,7 @@
 #include "nodes/image.h"
 #include "nodes/latent.h"
 #include "nodes/loaders.h"
+#include "nodes/logic.h"
 #include "nodes/lora.h"
 #include "nodes/mask.h"
 #include "nodes/patch.h"
@@ -14,9 +15,8 @@
 #include "nodes/vae.h"
 
 static const NodeDef *const *const families[] = {
-    loaders_nodes,      gguf_nodes,   lora_nodes,     patch_nodes,
-    conditioning_nodes, latent_nodes, sampling_nodes, vae_nodes,
-    image_nodes,        mask_nodes,   NULL,
+    loaders_nodes,  gguf_nodes, lora_nodes,  patch_nodes, conditioning_nodes, latent_nodes,
+    sampling_nodes, vae_nodes,  image_nodes, mask_nodes,  logic_nodes,        NULL,
 };
 
 NodeTable nodes_table(void)

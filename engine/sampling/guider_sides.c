@@ -104,7 +104,7 @@ Status side_resolve(Side *s, const Cond *c, const ModelSampling *m, const Tensor
     int64_t rows = latent->shape[2], cols = latent->shape[3];
 
     for (int i = 0; i < c->count; i++) {
-        Part *p;
+        Part *p = NULL;
         TRY(side_append(s, &c->entries[i], &p, err));
         p->first = model_percent_to_sigma(m, p->entry.start_percent);
         p->last = model_percent_to_sigma(m, p->entry.end_percent);

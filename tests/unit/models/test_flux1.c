@@ -255,7 +255,7 @@ static void stages_of(int index)
     Case c;
     const float *refs[REFS];
     PosSize sizes[REFS];
-    char names[MAX_STAGES][32], mid[48];
+    char names[MAX_STAGES][32], mid[1100];
     Tensor *expected[MAX_STAGES];
     ProgArg out[MAX_STAGES];
     int n_out = 0;
