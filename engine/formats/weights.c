@@ -195,11 +195,6 @@ bool weights_is_dummy(const Weights *w)
     return w->source->options.dummy;
 }
 
-KDtype weights_cast(const Weights *w)
-{
-    return w->source->options.cast;
-}
-
 KDtype weights_main_dtype(const Weights *w)
 {
     size_t bytes[K_DTYPE_COUNT + 1] = { 0 }, best = 0;

@@ -75,7 +75,6 @@ const char *weights_metadata(const Weights *w, const char *key); /* NULL when ab
 const char *weights_path(const Weights *w);                      /* as it was opened */
 int64_t weights_bytes(const Weights *w); /* of all tensors in this table, as they lie */
 bool weights_is_dummy(const Weights *w);
-KDtype weights_cast(const Weights *w);
 /* The dtype that most bytes of the table have ("BF16"): for detection and display. */
 KDtype weights_main_dtype(const Weights *w);
 

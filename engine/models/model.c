@@ -523,7 +523,3 @@ const Weights *model_weights(const Model *m)
     return m->core->weights;
 }
 
-const char *model_file(const Model *m)
-{
-    return m->core->component.file;
-}

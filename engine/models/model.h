@@ -48,7 +48,6 @@ const PatchSet *model_patches(const Model *m);
 const ModelDims *model_dims(const Model *m);
 const ModelFamily *model_family(const Model *m);
 const Weights *model_weights(const Model *m); /* in BFL's names */
-const char *model_file(const Model *m);
 
 /* One evaluation for one picture. All pointers borrowed; contexts are padded as the family asks. */
 typedef struct ForwardCall {

@@ -84,7 +84,6 @@ Status host_enter(Host *h, Component *c, Error *err);
 typedef struct HostUse {
     int64_t weights_peak; /* largest sum of weight bytes in memory at one time */
     int64_t arena_peak;   /* largest program arena */
-    int64_t values_peak;  /* not counted here: 0 */
 } HostUse;
 HostUse host_use(const Host *h);
 

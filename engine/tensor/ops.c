@@ -35,12 +35,6 @@ void tensor_sub(Tensor *out, const Tensor *a, const Tensor *b)
     EACH(out, p[i] - q[i]);
 }
 
-void tensor_mul(Tensor *out, const Tensor *a, const Tensor *b)
-{
-    const float *p = tensor_f32(a), *q = tensor_f32(b);
-    EACH(out, p[i] * q[i]);
-}
-
 void tensor_affine(Tensor *out, const Tensor *x, float scale, float shift)
 {
     const float *p = tensor_f32(x);
@@ -95,11 +89,6 @@ double tensor_dot(const Tensor *x, const Tensor *y)
     for (int64_t i = 0; i < n; i++)
         sum += (double)p[i] * (double)q[i];
     return sum;
-}
-
-double tensor_norm(const Tensor *x)
-{
-    return sqrt(tensor_dot(x, x));
 }
 
 float tensor_max_abs(const Tensor *x)

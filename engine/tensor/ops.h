@@ -15,7 +15,6 @@ void tensor_copy(Tensor *out, const Tensor *x);
 /* out = a + b, a - b, a * b */
 void tensor_add(Tensor *out, const Tensor *a, const Tensor *b);
 void tensor_sub(Tensor *out, const Tensor *a, const Tensor *b);
-void tensor_mul(Tensor *out, const Tensor *a, const Tensor *b);
 /* out = x * scale + shift */
 void tensor_affine(Tensor *out, const Tensor *x, float scale, float shift);
 /* out = x * a + z * b */
@@ -32,7 +31,6 @@ void tensor_clamp(Tensor *out, const Tensor *x, float lo, float hi);
 /* Reductions in double over the elements in order. */
 double tensor_sum(const Tensor *x);
 double tensor_dot(const Tensor *x, const Tensor *y);
-double tensor_norm(const Tensor *x); /* square root of the sum of squares */
 float tensor_max_abs(const Tensor *x);
 bool tensor_is_zero(const Tensor *x);
 /* |x - y| / |y| in the 2-norm, infinity when only |y| is 0; for tests and `weft verify`. */

@@ -81,11 +81,6 @@ int64_t vae_channels(const Vae *v)
     return v->dims.channels;
 }
 
-const char *vae_file(const Vae *v)
-{
-    return v->component.file;
-}
-
 /* ---- programs -------------------------------------------------------------------------------------------------- */
 
 static Status build(Vae *v, bool decoder, int64_t h, int64_t w, Program **out, Error *err)

@@ -29,7 +29,6 @@ static inline void vae_unref(const Vae *v)
 
 int64_t vae_ratio(const Vae *v);    /* pixels per latent cell and side: 8, 16 */
 int64_t vae_channels(const Vae *v); /* of latents: 16, 128 */
-const char *vae_file(const Vae *v);
 
 /* image [B,H,W,C>=3]; cropped in the centre to multiples of the ratio, further channels dropped.
  * Errors: E_SHAPE (smaller than one cell), E_CANCELLED, E_NOMEM. */
