@@ -4,16 +4,21 @@
  */
 #include "engine/cli/show.h"
 
+#include <fcntl.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "engine/base/file.h"
+#include "engine/base/mem.h"
+#include "engine/cli/sixel.h"
 #include "engine/formats/image.h"
 
-enum { KITTY_CHUNK = 4096, DEFAULT_COLUMNS = 80, MOST_COLUMNS = 100 };
+enum { KITTY_CHUNK = 4096, DEFAULT_COLUMNS = 80, MOST_COLUMNS = 100, ANSWER_MS = 200 };
 
 static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -98,6 +103,62 @@ static void show_blocks(const uint8_t *png, size_t size, FILE *out)
     image_fini(&image);
 }
 
+/* The picture's first frame as bytes, mem_free; NULL when there is none. */
+static uint8_t *pixels_of(const uint8_t *png, size_t size, int *width, int *height)
+{
+    Image image;
+    if (image_decode(png, size, &image, NULL) != OK) return NULL;
+    *width = (int)image.rgb->shape[2], *height = (int)image.rgb->shape[1];
+    size_t count = (size_t)*width * (size_t)*height * 3;
+    uint8_t *out = mem_alloc(count);
+    for (size_t i = 0; out && i < count; i++)
+        out[i] = (uint8_t)(255 * tensor_f32(image.rgb)[i] + 0.5F);
+    image_fini(&image);
+    return out;
+}
+
+static bool show_sixel(const uint8_t *png, size_t size, FILE *out)
+{
+    int width, height;
+    uint8_t *pixels = pixels_of(png, size, &width, &height);
+    Status status = pixels ? sixel_write(pixels, width, height, out, NULL) : E_NOMEM;
+    mem_free(pixels);
+    return status == OK;
+}
+
+/* Reads up to the final letter of a terminal's answer; false when none comes within ANSWER_MS. */
+static bool read_answer(int tty, char *answer, size_t size)
+{
+    struct pollfd wait = { .fd = tty, .events = POLLIN };
+    for (size_t n = 0; n + 1 < size; n++) {
+        if (poll(&wait, 1, ANSWER_MS) <= 0 || read(tty, answer + n, 1) != 1) return false;
+        answer[n + 1] = '\0';
+        if (answer[n] == 'c') return true;
+    }
+    return false;
+}
+
+/* Asks the terminal for its attributes ("\033[?62;4;22c": 4 among them means Sixel). */
+static bool terminal_has_sixel(void)
+{
+    static const char question[] = "\033[c";
+    struct termios before, raw;
+    char answer[64] = "";
+    int tty = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (tty < 0 || tcgetattr(tty, &before) != 0) {
+        if (tty >= 0) close(tty);
+        return false;
+    }
+    raw = before;
+    raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
+    tcsetattr(tty, TCSANOW, &raw);
+    bool answered = write(tty, question, sizeof question - 1) == sizeof question - 1 &&
+                    read_answer(tty, answer, sizeof answer);
+    tcsetattr(tty, TCSANOW, &before);
+    close(tty);
+    return answered && (strstr(answer, ";4;") || strstr(answer, ";4c"));
+}
+
 static bool variable_is(const char *name, const char *value)
 {
     const char *v = getenv(name);
@@ -110,9 +171,9 @@ void show_picture(const char *path, FILE *out)
     if (!isatty(fileno(out)) || file_map(path, &map, NULL) != OK) return;
     if (variable_is("KITTY_WINDOW_ID", NULL) || variable_is("TERM", "xterm-kitty"))
         show_kitty(map->data, map->size, out);
-    else if (variable_is("TERM_PROGRAM", "iTerm.app"))
+    else if (variable_is("TERM_PROGRAM", "iTerm.app") || variable_is("TERM_PROGRAM", "WezTerm"))
         show_iterm(map->data, map->size, out);
-    else
+    else if (!terminal_has_sixel() || !show_sixel(map->data, map->size, out))
         show_blocks(map->data, map->size, out);
     fflush(out);
     ref_drop(map);

@@ -4,8 +4,8 @@
 
 #include <stdio.h>
 
-/* Draws a PNG file: Kitty's and iTerm2's picture protocols where the environment names them, else half
- * blocks in 24-bit colour. Does nothing when `out` is no terminal or the file cannot be read. */
+/* Draws a PNG file: Kitty's and iTerm2's picture protocols where the environment names them, Sixel where the
+ * terminal says that it has it, else half blocks in 24-bit colour. Does nothing when `out` is no terminal or the file cannot be read. */
 void show_picture(const char *path, FILE *out);
 
 #endif
