@@ -179,7 +179,8 @@ static Status input_value(const Call *c, const CallInput *ci, size_t at, Value *
                !fill_literal_value(s, &ci->given->value, out)) {
         *out = fill_default_value(s);
     }
-    if (is_object(s) && !out->object && !(s->flags & (SOCK_F_OPTIONAL | SOCK_F_LAZY)))
+    if (is_object(s) && !out->object && !socket_is_widget(s) &&
+        !(s->flags & (SOCK_F_OPTIONAL | SOCK_F_LAZY)))
         return lacks_link(c, s);
     return OK;
 }

@@ -330,6 +330,7 @@ static Status surplus_inputs(Check *c, int node)
     const GraphNode *n = &c->graph->nodes[node];
     Finding *f;
 
+    if (n->def->flags & NODE_F_ANY_INPUT) return OK;
     for (int i = 0; i < n->n_inputs; i++) {
         if (is_input(n->def, n->inputs[i].name)) continue;
         TRY(check_find(c, FIND_SURPLUS, node, &n->inputs[i], &f));

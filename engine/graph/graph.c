@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/base/mem.h"
+#include "engine/graph/rows.h"
 
 enum { INDEX_FROM = 16 }; /* inputs from which a node keeps a table of their names */
 
@@ -333,7 +334,9 @@ Status graph_bind(Graph *g, const NodeTable *table, Error *err)
 
     for (int i = 0; i < g->count; i++) {
         bind_links(g, &g->nodes[i]);
-        if (table) TRY_DONE(bind_class(&g->nodes[i], table, &seen, err));
+        if (!table) continue;
+        TRY_DONE(bind_class(&g->nodes[i], table, &seen, err));
+        TRY_DONE(rows_of_node(g->arena, &g->nodes[i], err));
     }
 done:
     map_fini(&seen);

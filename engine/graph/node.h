@@ -65,6 +65,7 @@ typedef struct Socket {
     const char *doc;    /* one sentence */
     const struct SocketKey
         *keys; /* COMFY_DYNAMICCOMBO_V3: the inputs that come with each option */
+    const struct SocketGrow *grow; /* COMFY_AUTOGROW_V3: the inputs that it stands for */
 } Socket;
 
 /* One option of a dynamic combo; its inputs are named "combo.input". Ends with a row without key. */
@@ -73,13 +74,22 @@ typedef struct SocketKey {
     const Socket *inputs;
 } SocketKey;
 
+/* Inputs "name.prefix0", "name.prefix1" ... of one object type: the field at Socket.at is an array of `max`
+ * pointers, NULL where none is given; the first `min` must be. */
+typedef struct SocketGrow {
+    const char *prefix;
+    SockType type;
+    int min, max;
+} SocketGrow;
+
 typedef enum NodeFlags {
     NODE_F_OUTPUT = 1 << 0,
     NODE_F_DEPRECATED = 1 << 1,
     NODE_F_EXPERIMENTAL = 1 << 2,
     NODE_F_INPUT_IS_LIST = 1 << 3,
     NODE_F_NOT_IDEMPOTENT = 1 << 4,
-    NODE_F_API = 1 << 5
+    NODE_F_API = 1 << 5,
+    NODE_F_ANY_INPUT = 1 << 6 /* inputs beyond the rows are no mistake */
 } NodeFlags;
 
 /* Where a node stands in the golden order. */

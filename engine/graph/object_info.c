@@ -102,7 +102,7 @@ static Status write_type(const Socket *s, struct Host *host, Str *out, Error *er
     const char *const *names;
     size_t count;
 
-    if (s->type != SOCK_COMBO) {
+    if (s->type != SOCK_COMBO || s->type_name) {
         write_text(out, socket_type_name(s));
         return OK;
     }
@@ -116,6 +116,32 @@ static Status write_type(const Socket *s, struct Host *host, Str *out, Error *er
     return OK;
 }
 
+static Status write_rows(const Socket *rows, struct Host *host, Str *out, Error *err);
+
+/* What a dynamic combo's options bring along. */
+static Status write_keys(const Socket *s, struct Host *host, Str *out, Error *err)
+{
+    str_add(out, "[");
+    for (const SocketKey *k = s->keys; k->key; k++) {
+        str_add(out, k == s->keys ? "{\"key\": " : ", {\"key\": ");
+        write_text(out, k->key);
+        str_add(out, ", \"inputs\": ");
+        TRY(write_rows(k->inputs, host, out, err));
+        str_add_char(out, '}');
+    }
+    str_add_char(out, ']');
+    return OK;
+}
+
+static void write_template(const SocketGrow *g, Str *out)
+{
+    str_add(out, "{\"prefix\": ");
+    write_text(out, g->prefix);
+    str_printf(out, ", \"min\": %d, \"max\": %d, \"input\": {\"required\": {", g->min, g->max);
+    write_text(out, g->prefix);
+    str_printf(out, ": [\"%s\", {}]}}}", sock_name(g->type));
+}
+
 Status socket_write_config(const Socket *s, struct Host *host, bool with_doc, Str *out,
                            Error *err)
 {
@@ -125,6 +151,14 @@ Status socket_write_config(const Socket *s, struct Host *host, bool with_doc, St
     TRY(write_type(s, host, out, err));
     str_add(out, ", {");
     write_default(out, &first, s);
+    if (s->keys) {
+        write_key(out, &first, "options");
+        TRY(write_keys(s, host, out, err));
+    }
+    if (s->grow) {
+        write_key(out, &first, "template");
+        write_template(s->grow, out);
+    }
     for (size_t i = 0; i < sizeof flag_keys / sizeof *flag_keys; i++) {
         if (!(s->flags & flag_keys[i].flag)) continue;
         write_key(out, &first, flag_keys[i].key);
@@ -155,20 +189,20 @@ static const char *hidden_type(const Socket *s)
     return "";
 }
 
-static bool section_used(const NodeDef *def, Section section)
+static bool section_used(const Socket *rows, Section section)
 {
-    for (const Socket *s = def->inputs; s && s->name; s++)
+    for (const Socket *s = rows; s && s->name; s++)
         if (section_of(s) == section) return true;
     return section == SECTION_REQUIRED;
 }
 
-static Status write_section(const NodeDef *def, Section section, struct Host *host, Str *out,
+static Status write_section(const Socket *rows, Section section, struct Host *host, Str *out,
                             Error *err)
 {
     bool first = true;
 
     str_add_char(out, '{');
-    for (const Socket *s = def->inputs; s && s->name; s++) {
+    for (const Socket *s = rows; s && s->name; s++) {
         if (section_of(s) != section) continue;
         write_key(out, &first, s->name);
         if (section == SECTION_HIDDEN)
@@ -180,15 +214,15 @@ static Status write_section(const NodeDef *def, Section section, struct Host *ho
     return OK;
 }
 
-static Status write_inputs(const NodeDef *def, struct Host *host, Str *out, Error *err)
+static Status write_rows(const Socket *rows, struct Host *host, Str *out, Error *err)
 {
     bool first = true;
 
     str_add_char(out, '{');
     for (int i = 0; i < SECTIONS; i++) {
-        if (!section_used(def, (Section)i)) continue;
+        if (!section_used(rows, (Section)i)) continue;
         write_key(out, &first, section_names[i]);
-        TRY(write_section(def, (Section)i, host, out, err));
+        TRY(write_section(rows, (Section)i, host, out, err));
     }
     str_add_char(out, '}');
     return OK;
@@ -200,7 +234,7 @@ static void write_order(const NodeDef *def, Str *out)
 
     str_add_char(out, '{');
     for (int i = 0; i < SECTIONS; i++) {
-        if (!section_used(def, (Section)i)) continue;
+        if (!section_used(def->inputs, (Section)i)) continue;
         write_key(out, &first, section_names[i]);
         str_add_char(out, '[');
         const char *comma = "";
@@ -245,7 +279,7 @@ static void write_text_member(Str *out, const char *key, const char *text)
 Status node_object_info(const NodeDef *def, struct Host *host, Str *out, Error *err)
 {
     str_add(out, "{\"input\": ");
-    TRY(write_inputs(def, host, out, err));
+    TRY(write_rows(def->inputs, host, out, err));
     str_add(out, ", \"input_order\": ");
     write_order(def, out);
     str_printf(out, ", \"is_input_list\": %s",
