@@ -124,6 +124,7 @@ ProgValue blocks_linear(Blocks *b, const char *name, ProgValue x, const LinearUs
                                              .bias = part_bias(b, &parts[0]),
                                              .act = use->act,
                                              .glu = use->glu,
+                                             .gate = use->gate,
                                              .y = use->y,
                                              .out = use->out });
     ProgValue y = use->y;
@@ -135,6 +136,9 @@ ProgValue blocks_linear(Blocks *b, const char *name, ProgValue x, const LinearUs
                                       .w = parts[i].w,
                                       .bias = part_bias(b, &parts[i]),
                                       .act = use->act,
+                                      .gate = use->gate ? prog_rows(b->p, use->gate,
+                                                                    parts[i].at, parts[i].w.n)
+                                                        : 0,
                                       .y = prog_cols(b->p, y, parts[i].at, parts[i].w.n) });
     return y;
 }
@@ -203,6 +207,30 @@ static void norm_and_rotate(Blocks *b, const char *name, ProgValue qkv, int64_t 
     }
 }
 
+/* The product's room for q, k and v: [rows, 3D] and, below, the keys and values that are only read. */
+static ProgValue qkv_room(Blocks *b)
+{
+    int64_t below = b->kv == KV_CACHED ? b->kv_rows : 0;
+    return prog_temp(b->p, b->act, 2, (int64_t[]){ b->text + b->image + below, 3 * b->width });
+}
+
+/* Hands keys and values of the references out, or takes them in. qkv as from qkv_room. */
+static void keep_keys(Blocks *b, const char *kind, int index, ProgValue qkv)
+{
+    char name[32];
+    int64_t first = b->kv == KV_CACHED ? b->text + b->image : 0, d = b->width;
+    int64_t shape[3] = { 2, b->kv_rows, d };
+
+    if (b->kv == KV_NONE || prog_failed(b->p)) return;
+    snprintf(name, sizeof name, "kv.%s.%d", kind, index);
+    ProgValue seen =
+        prog_window(b->p, qkv, first * 3 * d + d, 3, shape, (int64_t[]){ d, 3 * d, 1 });
+    if (b->kv == KV_CACHED)
+        prog_copy(b->p, &(PCopy){ .x = prog_input(b->p, name, b->act, 3, shape), .y = seen });
+    else
+        prog_output(b->p, name, prog_copy(b->p, &(PCopy){ .x = seen, .out = b->act }));
+}
+
 /* Attention over the whole sequence into the columns that y shows, [rows, D]. */
 static void attend(Blocks *b, ProgValue qkv, ProgValue y)
 {
@@ -210,9 +238,10 @@ static void attend(Blocks *b, ProgValue qkv, ProgValue y)
     for (int i = 0; i < 3; i++)
         part[i] = prog_heads(b->p, prog_cols(b->p, qkv, i * b->width, b->width), b->heads,
                              b->head_dim);
-    prog_attention(b->p, &(PAttention){ .q = part[0],
+    prog_attention(b->p, &(PAttention){ .q = prog_rows(b->p, part[0], 0, b->text + b->image),
                                         .k = part[1],
                                         .v = part[2],
+                                        .bias = b->bias,
                                         .y = prog_heads(b->p, y, b->heads, b->head_dim),
                                         .scale = (float)(1.0 / sqrt((double)b->head_dim)) });
 }
@@ -284,16 +313,18 @@ void blocks_double(Blocks *b, int index, ProgValue text_mod, ProgValue image_mod
 {
     int64_t rows = b->text + b->image;
     const Stream streams[2] = {
-        { "txt", 0, b->text, prog_rows(b->p, b->x, 0, b->text), text_mod },
         { "img", b->text, b->image, prog_rows(b->p, b->x, b->text, b->image), image_mod },
+        { "txt", 0, b->text, b->text ? prog_rows(b->p, b->x, 0, b->text) : 0, text_mod },
     };
-    ProgValue qkv = prog_temp(b->p, b->act, 2, (int64_t[]){ rows, 3 * b->width });
+    int count = b->text ? 2 : 1;
+    ProgValue qkv = qkv_room(b);
     ProgValue o = prog_temp(b->p, b->act, 2, (int64_t[]){ rows, b->width });
 
-    for (int s = 0; s < 2; s++)
+    for (int s = count; s-- > 0;)
         stream_qkv(b, index, &streams[s], qkv);
+    keep_keys(b, "double", index, qkv);
     attend(b, qkv, o);
-    for (int s = 0; s < 2; s++)
+    for (int s = count; s-- > 0;)
         stream_rest(b, index, &streams[s], o);
 }
 
@@ -313,9 +344,14 @@ static ProgValue single_in(Blocks *b, const char *name, ProgValue a, ProgValue c
     int64_t hidden_rows = b->gated ? 2 * b->hidden : b->hidden;
     ProgValue g = prog_cols(b->p, cat, b->width, b->hidden);
 
+    int64_t rows = b->text + b->image;
+
     if (can_split(b, name)) {
-        ProgValue qkv = blocks_linear(
-            b, name, a, &(LinearUse){ .rows = 3 * b->width, .k = b->width, .out = b->act });
+        ProgValue qkv = qkv_room(b);
+        blocks_linear(b, name, a,
+                      &(LinearUse){ .rows = 3 * b->width,
+                                    .k = b->width,
+                                    .y = prog_rows(b->p, qkv, 0, rows) });
         hidden_layer(b, name, a, 3 * b->width, g);
         return qkv;
     }
@@ -331,7 +367,11 @@ static ProgValue single_in(Blocks *b, const char *name, ProgValue a, ProgValue c
                           .y = g });
     else
         prog_unary(b->p, &(PUnary){ .x = first, .act = K_ACT_GELU_TANH, .y = g });
-    return prog_cols(b->p, z, 0, 3 * b->width);
+    if (b->kv == KV_NONE) return prog_cols(b->p, z, 0, 3 * b->width);
+    ProgValue qkv = qkv_room(b);
+    prog_copy(b->p, &(PCopy){ .x = prog_cols(b->p, z, 0, 3 * b->width),
+                              .y = prog_rows(b->p, qkv, 0, rows) });
+    return qkv;
 }
 
 void blocks_single(Blocks *b, int index, ProgValue mod)
@@ -345,6 +385,7 @@ void blocks_single(Blocks *b, int index, ProgValue mod)
     ProgValue qkv = single_in(b, name, a, cat);
     snprintf(name, sizeof name, "single_blocks.%d.norm", index);
     norm_and_rotate(b, name, qkv, 0, rows);
+    keep_keys(b, "single", index, qkv);
     attend(b, qkv, prog_cols(b->p, cat, 0, b->width));
     snprintf(name, sizeof name, "single_blocks.%d.linear2", index);
     ProgValue o = blocks_linear(b, name, cat,

@@ -21,6 +21,13 @@ typedef struct WeightSource {
     void *user;
 } WeightSource;
 
+/* Keys and values of reference tokens, which depend on the references alone: computed in a pass of their own
+ * (KV_REFS: the stream is the references, outputs "kv.double.i", "kv.single.i" [2, rows, D] of dtype act) and
+ * read by passes without them (KV_CACHED: the same names are inputs). */
+typedef enum KvUse { KV_NONE, KV_REFS, KV_CACHED } KvUse;
+
+enum { BLOCKS_CONTROLS = 8, CONTROL_DOUBLES = 19, CONTROL_SINGLES = 38 };
+
 typedef struct Blocks {
     Program *p;
     WeightSource source;
@@ -31,6 +38,11 @@ typedef struct Blocks {
     int64_t text, image; /* rows of each kind */
     ProgValue rope;      /* [text + image, d/2, 2] */
     ProgValue x;         /* the residual stream [text + image, D] F32 */
+    ProgValue bias;      /* [heads, text + image, text + image] added to scores; 0 = none */
+    KvUse kv;
+    int64_t kv_rows; /* reference rows that keys and values are kept of */
+    int64_t target;  /* image rows that ControlNets change: the first ones */
+    ProgValue residuals[BLOCKS_CONTROLS][CONTROL_DOUBLES + CONTROL_SINGLES]; /* inputs so far */
 } Blocks;
 
 /* Which rows of the matrix, and what happens around the product. */
@@ -38,7 +50,8 @@ typedef struct LinearUse {
     int64_t first, rows, k; /* rows 0 = all of them; k columns are expected (0 = any) */
     KAct act;
     bool glu;
-    ProgValue y; /* absent: made */
+    ProgValue gate; /* [rows] that multiplies the result; absent: nothing does */
+    ProgValue y;    /* absent: made */
     KDtype out;
 } LinearUse;
 

@@ -25,7 +25,16 @@ typedef struct ModelDims {
     RefMethod references; /* the default layout */
 } ModelDims;
 
-enum { MODEL_MAX_REFS = 32, MODEL_MAX_SKIPS = 64 };
+enum { MODEL_MAX_REFS = 32, MODEL_MAX_SKIPS = 64, MODEL_MAX_CONTROLS = BLOCKS_CONTROLS };
+
+/* How the residuals of one ControlNet are spread over 19 double and 38 single blocks, whatever the base
+ * has: repeated one by one (0,0,1,1), or the whole list again and again (0,1,0,1). */
+typedef struct ControlShape {
+    int doubles, singles; /* residuals of each kind; 0 = none */
+    bool cycle;
+} ControlShape;
+/* Which residual block i gets; -1 = none. */
+int control_spread(const ControlShape *c, bool single, int i);
 
 /* What a program depends on; compared as bytes, so build it from zeroed memory. */
 typedef struct ForwardShape {
@@ -35,7 +44,12 @@ typedef struct ForwardShape {
     int64_t concat; /* channels of the extra input "concat" */
     int n_refs;
     PosSize refs[MODEL_MAX_REFS];
-    RefMethod method;                  /* never REF_DEFAULT */
+    RefMethod method; /* never REF_DEFAULT */
+    int64_t style;    /* rows of the input "style", before the text */
+    bool bias;        /* input "bias" */
+    KvUse kv;         /* see blocks.h */
+    int n_controls;
+    ControlShape controls[MODEL_MAX_CONTROLS];
     bool guided;                       /* input "guidance" */
     bool stages;                       /* for tests: intermediate results are outputs too */
     uint64_t skip_double, skip_single; /* bit i: block i is left out */
@@ -44,7 +58,10 @@ typedef struct ForwardShape {
 /*
  * Inputs, all F32: "x" [channels,h,w], "context" [tokens, dims.context], "timestep" [1] (1000 sigma),
  * "guidance" [1] (1000 times its value) when guided, "pooled" [1, dims.pooled] when the model reads one,
- * "concat" [concat,h,w], "ref.0".. [channels,h,w]. Output "out" [channels,h,w] F32, the velocity.
+ * "concat" [concat,h,w], "ref.0".. [channels,h,w]; "style" [style, D], rows put before the text as they are;
+ * "bias" [n, n], added to the scores of all n rows (style, padding, text, target, references). Of the model's
+ * activation dtype: "control.c.double.j", "control.c.single.j" [target tokens, D], the residuals of net c;
+ * "kv.*". Output "out" [channels,h,w] F32, the velocity; none under KV_REFS, where text and target are away.
  */
 typedef struct ModelFamily {
     const char *name;                 /* "flux2" */

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "engine/models/forward.h"
 #include "engine/models/names.h"
 
 enum { PATCH = 2, CELL = PATCH * PATCH };
@@ -16,9 +17,8 @@ static bool detect(const Weights *w)
            weights_has(w, "final_layer.linear.weight");
 }
 
-/* Channels of a matrix that reads or writes patches. */
-static Status patch_channels(const Weights *w, const char *name, int dim, int64_t *out,
-                             Error *err)
+Status flux1_patch_channels(const Weights *w, const char *name, int dim, int64_t *out,
+                            Error *err)
 {
     TRY(family_dim(w, name, dim, out, err));
     if (*out % CELL)
@@ -28,7 +28,7 @@ static Status patch_channels(const Weights *w, const char *name, int dim, int64_
     return OK;
 }
 
-static Status read_dims(const Weights *w, ModelDims *out, Error *err)
+Status flux1_read_sizes(const Weights *w, ModelDims *out, Error *err)
 {
     ModelDims d = { .head_dim = 128,
                     .positions = { .axes = 3,
@@ -41,16 +41,14 @@ static Status read_dims(const Weights *w, ModelDims *out, Error *err)
     int64_t columns;
 
     TRY(family_dim(w, "img_in.weight", 0, &d.width, err));
-    TRY(patch_channels(w, "img_in.weight", 1, &d.in_channels, err));
-    TRY(patch_channels(w, "final_layer.linear.weight", 0, &d.channels, err));
+    TRY(flux1_patch_channels(w, "img_in.weight", 1, &d.in_channels, err));
     TRY(family_dim(w, "txt_in.weight", 1, &d.context, err));
     TRY(family_dim(w, "double_blocks.0.img_mlp.2.weight", 1, &d.hidden, err));
     TRY(family_dim(w, "time_in.in_layer.weight", 1, &columns, err));
-    if (d.in_channels < d.channels || columns != 256)
-        return error_set(err, E_FORMAT,
-                         "a FLUX.1 transformer reads at least the channels it writes; img_in "
-                         "takes %lld, final_layer.linear gives %lld",
-                         (long long)d.in_channels, (long long)d.channels);
+    if (columns != 256)
+        return error_set(err, E_FORMAT, "time_in.in_layer reads %lld values; 256 are usual",
+                         (long long)columns);
+    d.channels = d.in_channels;
     d.double_blocks = weights_blocks(w, "double_blocks.");
     d.single_blocks = weights_blocks(w, "single_blocks.");
     if (d.double_blocks > MODEL_MAX_SKIPS || d.single_blocks > MODEL_MAX_SKIPS)
@@ -59,8 +57,23 @@ static Status read_dims(const Weights *w, ModelDims *out, Error *err)
     if (weights_has(w, "vector_in.in_layer.weight"))
         TRY(family_dim(w, "vector_in.in_layer.weight", 1, &d.pooled, err));
     d.guidance = weights_has(w, "guidance_in.in_layer.weight");
-    d.swapped_final = weights_has(w, NAMES_SWAPPED_FINAL);
     TRY(family_read_heads(w, &d, err));
+    *out = d;
+    return OK;
+}
+
+static Status read_dims(const Weights *w, ModelDims *out, Error *err)
+{
+    ModelDims d;
+
+    TRY(flux1_read_sizes(w, &d, err));
+    TRY(flux1_patch_channels(w, "final_layer.linear.weight", 0, &d.channels, err));
+    if (d.in_channels < d.channels)
+        return error_set(err, E_FORMAT,
+                         "a FLUX.1 transformer reads at least the channels it writes; img_in "
+                         "takes %lld, final_layer.linear gives %lld",
+                         (long long)d.in_channels, (long long)d.channels);
+    d.swapped_final = weights_has(w, NAMES_SWAPPED_FINAL);
     *out = d;
     return OK;
 }
@@ -135,17 +148,9 @@ static ProgValue cells_of_tokens(Program *p, ProgValue v, int64_t of, int64_t fi
                        (int64_t[]){ grid.w * of * CELL, of * CELL, CELL, PATCH, 1 });
 }
 
-/* Where the patches of an input go. */
-typedef struct Place {
-    ProgValue tokens; /* [n, of * 4] */
-    int64_t of;       /* channels of a token */
-    int64_t first, channel;
-} Place;
-
-static void latent_tokens(Program *p, const char *name, int64_t c, PosSize size, Place to)
+void flux1_latent_tokens(Program *p, ProgValue in, int64_t c, PosSize size, Flux1Place to)
 {
     PosSize grid = grid_of(size);
-    ProgValue in = prog_input(p, name, K_F32, 3, (int64_t[]){ c, size.h, size.w });
     ProgValue even = wrapped(p, in, c, size);
 
     prog_copy(p, &(PCopy){ .x = cells_of_latent(p, even, c, grid),
@@ -154,6 +159,12 @@ static void latent_tokens(Program *p, const char *name, int64_t c, PosSize size,
 }
 
 /* ---- the forward pass ------------------------------------------------------------------------------- */
+
+static void input_tokens(Program *p, const char *name, int64_t c, PosSize size, Flux1Place to)
+{
+    ProgValue in = prog_input(p, name, K_F32, 3, (int64_t[]){ c, size.h, size.w });
+    flux1_latent_tokens(p, in, c, size, to);
+}
 
 /* The extra channels must be those that img_in reads beside the latent's. */
 static bool channels_agree(Blocks *b, const ModelDims *d, const ForwardShape *s)
@@ -177,70 +188,26 @@ static bool channels_agree(Blocks *b, const ModelDims *d, const ForwardShape *s)
 /* Target, extra channels and references through img_in into the image rows of the stream. */
 static void image_in(Blocks *b, const ModelDims *d, const ForwardShape *s)
 {
-    Place to = { .of = d->in_channels };
+    Flux1Place to = { .of = d->in_channels };
     char name[16];
 
     if (!channels_agree(b, d, s)) return;
     to.tokens = prog_temp(b->p, b->act, 2, (int64_t[]){ b->image, d->in_channels * CELL });
-    latent_tokens(b->p, "x", d->channels, s->size, to);
+    if (b->target) input_tokens(b->p, "x", d->channels, s->size, to);
     if (s->concat) {
         to.channel = d->channels;
-        latent_tokens(b->p, "concat", s->concat, s->size, to);
+        input_tokens(b->p, "concat", s->concat, s->size, to);
     }
-    to.first = pos_tokens(&d->positions, s->size);
-    for (int k = 0; k < s->n_refs; k++) {
+    to.first = b->target;
+    for (int k = 0; k < s->n_refs && s->kv != KV_CACHED; k++) {
         snprintf(name, sizeof name, "ref.%d", k);
-        latent_tokens(b->p, name, d->channels, s->refs[k], to);
+        input_tokens(b->p, name, d->channels, s->refs[k], to);
         to.first += pos_tokens(&d->positions, s->refs[k]);
     }
     blocks_linear(b, "img_in", to.tokens,
                   &(LinearUse){ .rows = b->width,
                                 .k = d->in_channels * CELL,
                                 .y = prog_rows(b->p, b->x, b->text, b->image) });
-}
-
-static void text_in(Blocks *b, const ModelDims *d, const ForwardShape *s)
-{
-    ProgValue in = prog_input(b->p, "context", K_F32, 2, (int64_t[]){ s->tokens, d->context });
-    ProgValue states =
-        b->act == K_F32 ? in : prog_copy(b->p, &(PCopy){ .x = in, .out = b->act });
-
-    blocks_linear(b, "txt_in", states,
-                  &(LinearUse){ .rows = b->width,
-                                .k = d->context,
-                                .y = prog_rows(b->p, b->x, 0, b->text) });
-}
-
-/* silu(vec): the sum of time, guidance where it is given, and the pooled text vector. */
-static ProgValue condition(Blocks *b, const ModelDims *d, const ForwardShape *s)
-{
-    int64_t one = 1;
-    ProgValue t = prog_input(b->p, "timestep", K_F32, 1, &one);
-    ProgValue vec = blocks_timestep(b, "time_in", t);
-
-    family_stage(b->p, s, vec, "time_in");
-    if (s->guided) {
-        ProgValue g = prog_input(b->p, "guidance", K_F32, 1, &one);
-        ProgValue term = blocks_timestep(b, "guidance_in", g);
-        family_stage(b->p, s, term, "guidance_in");
-        prog_add(b->p, &(PAdd){ .a = vec, .b = term });
-    }
-    if (d->pooled) {
-        ProgValue y = prog_input(b->p, "pooled", K_F32, 2, (int64_t[]){ 1, d->pooled });
-        ProgValue term = blocks_embedder(b, "vector_in", y);
-        family_stage(b->p, s, term, "vector_in");
-        prog_add(b->p, &(PAdd){ .a = vec, .b = term });
-    }
-    return prog_unary(b->p, &(PUnary){ .x = vec, .act = K_ACT_SILU });
-}
-
-static ProgValue rope_table(Blocks *b, const ModelDims *d, const ForwardShape *s)
-{
-    float *data = NULL;
-    ProgValue table =
-        prog_table(b->p, 3, (int64_t[]){ b->text + b->image, d->head_dim / 2, 2 }, &data);
-    if (data) pos_table(&d->positions, b->text, s->size, s->refs, s->n_refs, s->method, data);
-    return table;
 }
 
 /* The modulation of block i of a kind: n chunks. */
@@ -252,23 +219,38 @@ static ProgValue modulation(Blocks *b, const char *kind, int i, const char *laye
     return blocks_modulation(b, name, silu_vec, n);
 }
 
-static void run_blocks(Blocks *b, const ModelDims *d, const ForwardShape *s, ProgValue silu_vec)
+static void run_double(Blocks *b, int i, ProgValue silu_vec)
+{
+    ProgValue image_mod = modulation(b, "double_blocks", i, "img_mod.lin", 6, silu_vec);
+    ProgValue text_mod =
+        b->text ? modulation(b, "double_blocks", i, "txt_mod.lin", 6, silu_vec) : PROG_NONE;
+    blocks_double(b, i, text_mod, image_mod);
+}
+
+void flux1_blocks(Blocks *b, const ModelDims *d, const ForwardShape *s, ProgValue silu_vec,
+                  Flux1AfterFn after, void *user)
 {
     for (int i = 0; i < d->double_blocks; i++) {
-        if (s->skip_double >> i & 1) continue;
-        ProgValue image_mod = modulation(b, "double_blocks", i, "img_mod.lin", 6, silu_vec);
-        ProgValue text_mod = modulation(b, "double_blocks", i, "txt_mod.lin", 6, silu_vec);
-        blocks_double(b, i, text_mod, image_mod);
-        family_stage(b->p, s, prog_rows(b->p, b->x, b->text, b->image), "double_blocks.%d.img",
-                     i);
-        family_stage(b->p, s, prog_rows(b->p, b->x, 0, b->text), "double_blocks.%d.txt", i);
+        if (!(s->skip_double >> i & 1)) run_double(b, i, silu_vec);
+        after(user, b, s, false, i);
     }
     for (int i = 0; i < d->single_blocks; i++) {
-        if (s->skip_single >> i & 1) continue;
-        ProgValue mod = modulation(b, "single_blocks", i, "modulation.lin", 3, silu_vec);
-        blocks_single(b, i, mod);
-        family_stage(b->p, s, b->x, "single_blocks.%d", i);
+        if (!(s->skip_single >> i & 1))
+            blocks_single(b, i,
+                          modulation(b, "single_blocks", i, "modulation.lin", 3, silu_vec));
+        after(user, b, s, true, i);
     }
+}
+
+/* What ControlNets add, and the stages of tests. */
+static void after_block(void *user, Blocks *b, const ForwardShape *s, bool single, int i)
+{
+    (void)user;
+    forward_control(b, s, single, i);
+    if (single)
+        family_stage(b->p, s, b->x, "single_blocks.%d", i);
+    else
+        forward_stage_double(b, s, i);
 }
 
 /* Velocity of the target tokens as [channels, h, w]. */
@@ -292,27 +274,14 @@ static void velocity_out(Blocks *b, const ModelDims *d, const ForwardShape *s,
 static void build(const ModelDims *d, const WeightSource *w, const ForwardShape *s, bool exact,
                   Program *p)
 {
-    Blocks b = { .p = p,
-                 .source = *w,
-                 .act = exact ? K_F32 : K_BF16,
-                 .width = d->width,
-                 .heads = d->heads,
-                 .head_dim = d->head_dim,
-                 .hidden = d->hidden,
-                 .text = s->tokens,
-                 .image = pos_tokens(&d->positions, s->size) };
+    Blocks b = forward_begin(d, w, s, exact, p);
+    ProgValue silu_vec = forward_condition(&b, d, s);
 
-    for (int k = 0; k < s->n_refs; k++)
-        b.image += pos_tokens(&d->positions, s->refs[k]);
-    b.x = prog_temp(p, K_F32, 2, (int64_t[]){ b.text + b.image, d->width });
-    b.rope = rope_table(&b, d, s);
-    ProgValue silu_vec = condition(&b, d, s);
-    text_in(&b, d, s);
+    forward_text_in(&b, d, s);
     image_in(&b, d, s);
-    family_stage(p, s, prog_rows(p, b.x, b.text, b.image), "img_in");
-    family_stage(p, s, prog_rows(p, b.x, 0, b.text), "txt_in");
-    run_blocks(&b, d, s, silu_vec);
-    velocity_out(&b, d, s, silu_vec);
+    forward_stage_in(&b, s);
+    flux1_blocks(&b, d, s, silu_vec, after_block, NULL);
+    if (b.target) velocity_out(&b, d, s, silu_vec);
 }
 
 const ModelFamily flux1_family = {

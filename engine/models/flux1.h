@@ -12,4 +12,27 @@
 
 extern const ModelFamily flux1_family;
 
+/* ---- what ControlNets of FLUX.1 take from it ---- */
+
+/* Sizes of a file with FLUX.1's blocks, final layer or not; channels are those of img_in. */
+Status flux1_read_sizes(const Weights *w, ModelDims *out, Error *err);
+/* Channels of a matrix that reads or writes patches of 2 x 2. */
+Status flux1_patch_channels(const Weights *w, const char *name, int dim, int64_t *out,
+                            Error *err);
+
+/* Where the patches of a latent go: channels [channel, ...) of rows [first, ...). */
+typedef struct Flux1Place {
+    ProgValue tokens; /* [n, of * 4] */
+    int64_t of;       /* channels of a token */
+    int64_t first, channel;
+} Flux1Place;
+/* Patches of a latent `in` [c, h, w] F32, which is continued by its own first row and column where a side
+ * is odd. */
+void flux1_latent_tokens(Program *p, ProgValue in, int64_t c, PosSize size, Flux1Place to);
+
+/* All blocks in order; `after` is called behind each, left out or not. */
+typedef void (*Flux1AfterFn)(void *user, Blocks *b, const ForwardShape *s, bool single, int i);
+void flux1_blocks(Blocks *b, const ModelDims *d, const ForwardShape *s, ProgValue silu_vec,
+                  Flux1AfterFn after, void *user);
+
 #endif

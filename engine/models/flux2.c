@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/models/forward.h"
 #include "engine/models/names.h"
 
 static bool detect(const Weights *w)
@@ -78,11 +79,11 @@ static void latent_tokens(Program *p, const char *name, int64_t channels, PosSiz
 static void image_in(Blocks *b, const ModelDims *d, const ForwardShape *s)
 {
     ProgValue tokens = prog_temp(b->p, b->act, 2, (int64_t[]){ b->image, d->in_channels });
-    int64_t at = s->size.h * s->size.w;
+    int64_t at = b->target;
     char name[16];
 
-    latent_tokens(b->p, "x", d->channels, s->size, tokens, 0);
-    for (int k = 0; k < s->n_refs; k++) {
+    if (at) latent_tokens(b->p, "x", d->channels, s->size, tokens, 0);
+    for (int k = 0; k < s->n_refs && s->kv != KV_CACHED; k++) {
         snprintf(name, sizeof name, "ref.%d", k);
         latent_tokens(b->p, name, d->channels, s->refs[k], tokens, at);
         at += s->refs[k].h * s->refs[k].w;
@@ -91,46 +92,6 @@ static void image_in(Blocks *b, const ModelDims *d, const ForwardShape *s)
                   &(LinearUse){ .rows = b->width,
                                 .k = d->in_channels,
                                 .y = prog_rows(b->p, b->x, b->text, b->image) });
-}
-
-/* Text states through txt_in; rows of padding are zero there and stay zero (there is no bias). */
-static void text_in(Blocks *b, const ModelDims *d, const ForwardShape *s)
-{
-    ProgValue in = prog_input(b->p, "context", K_F32, 2, (int64_t[]){ s->tokens, d->context });
-    ProgValue states =
-        b->act == K_F32 ? in : prog_copy(b->p, &(PCopy){ .x = in, .out = b->act });
-
-    if (s->pad > 0)
-        prog_copy(b->p, &(PCopy){ .x = prog_scalar(b->p, 0, 2, (int64_t[]){ s->pad, b->width }),
-                                  .y = prog_rows(b->p, b->x, 0, s->pad) });
-    blocks_linear(b, "txt_in", states,
-                  &(LinearUse){ .rows = b->width,
-                                .k = d->context,
-                                .y = prog_rows(b->p, b->x, s->pad, s->tokens) });
-}
-
-/* silu(vec): of time, and of guidance where it is given. */
-static ProgValue condition(Blocks *b, const ForwardShape *s)
-{
-    int64_t one = 1;
-    ProgValue t = prog_input(b->p, "timestep", K_F32, 1, &one);
-    ProgValue vec = blocks_timestep(b, "time_in", t);
-
-    family_stage(b->p, s, vec, "time_in");
-    if (s->guided) {
-        ProgValue g = prog_input(b->p, "guidance", K_F32, 1, &one);
-        prog_add(b->p, &(PAdd){ .a = vec, .b = blocks_timestep(b, "guidance_in", g) });
-    }
-    return prog_unary(b->p, &(PUnary){ .x = vec, .act = K_ACT_SILU });
-}
-
-static ProgValue rope_table(Blocks *b, const ModelDims *d, const ForwardShape *s)
-{
-    float *data = NULL;
-    ProgValue table =
-        prog_table(b->p, 3, (int64_t[]){ b->text + b->image, d->head_dim / 2, 2 }, &data);
-    if (data) pos_table(&d->positions, b->text, s->size, s->refs, s->n_refs, s->method, data);
-    return table;
 }
 
 static void run_blocks(Blocks *b, const ModelDims *d, const ForwardShape *s, ProgValue silu_vec)
@@ -142,9 +103,7 @@ static void run_blocks(Blocks *b, const ModelDims *d, const ForwardShape *s, Pro
     for (int i = 0; i < d->double_blocks; i++) {
         if (s->skip_double >> i & 1) continue;
         blocks_double(b, i, text_mod, image_mod);
-        family_stage(b->p, s, prog_rows(b->p, b->x, b->text, b->image), "double_blocks.%d.img",
-                     i);
-        family_stage(b->p, s, prog_rows(b->p, b->x, 0, b->text), "double_blocks.%d.txt", i);
+        forward_stage_double(b, s, i);
     }
     for (int i = 0; i < d->single_blocks; i++) {
         if (s->skip_single >> i & 1) continue;
@@ -171,28 +130,15 @@ static void velocity_out(Blocks *b, const ModelDims *d, const ForwardShape *s,
 static void build(const ModelDims *d, const WeightSource *w, const ForwardShape *s, bool exact,
                   Program *p)
 {
-    Blocks b = { .p = p,
-                 .source = *w,
-                 .act = exact ? K_F32 : K_BF16,
-                 .width = d->width,
-                 .heads = d->heads,
-                 .head_dim = d->head_dim,
-                 .hidden = d->hidden,
-                 .gated = true,
-                 .text = s->pad + s->tokens,
-                 .image = s->size.h * s->size.w };
+    Blocks b = forward_begin(d, w, s, exact, p);
+    ProgValue silu_vec = forward_condition(&b, d, s);
 
-    for (int k = 0; k < s->n_refs; k++)
-        b.image += s->refs[k].h * s->refs[k].w;
-    b.x = prog_temp(p, K_F32, 2, (int64_t[]){ b.text + b.image, d->width });
-    b.rope = rope_table(&b, d, s);
-    ProgValue silu_vec = condition(&b, s);
-    text_in(&b, d, s);
+    b.gated = true;
+    forward_text_in(&b, d, s);
     image_in(&b, d, s);
-    family_stage(p, s, prog_rows(p, b.x, b.text, b.image), "img_in");
-    family_stage(p, s, prog_rows(p, b.x, 0, b.text), "txt_in");
+    forward_stage_in(&b, s);
     run_blocks(&b, d, s, silu_vec);
-    velocity_out(&b, d, s, silu_vec);
+    if (b.target) velocity_out(&b, d, s, silu_vec);
 }
 
 const ModelFamily flux2_family = {

@@ -1,6 +1,8 @@
 /* model.c - the MODEL value: core, programs by shape, patches, and the denoiser that samplers see. */
 #include "engine/models/model.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "engine/base/mem.h"
@@ -33,6 +35,7 @@ typedef struct ModelCore {
 struct Model {
     Denoiser denoiser; /* first */
     ModelCore *core;   /* one reference owned */
+    ModelDims dims;    /* the core's, widened by weight patches */
     PatchSet patches;
     Tensor *run_mask; /* during a run: its noise mask, one reference owned; NULL = none */
 };
@@ -144,7 +147,7 @@ static Status build_into(const Model *m, const ForwardShape *shape, Built *place
     if (patch_set_find(&m->patches, PATCH_WEIGHTS, 0)) source.patch = apply_patches;
     TRY_DONE(patch_set_copy(&m->patches, &b.patches, err));
     TRY_DONE(prog_new(c->family->name, &b.program, err));
-    c->family->build(&c->dims, &source, shape, host_exact(c->host), b.program);
+    c->family->build(&m->dims, &source, shape, host_exact(c->host), b.program);
     TRY_DONE(prog_compile(b.program, PASS_ALL, err));
     TRY_DONE(prog_plan(b.program, host_backend(c->host), host_context(c->host), err));
     built_fini(place);
@@ -166,23 +169,41 @@ static void read_skips(const BlockSkip *skip, ForwardShape *s)
             s->skip_single |= 1ULL << skip->single_blocks[i];
 }
 
-static Status shape_of_call(const ModelCore *c, const ForwardCall *call, ForwardShape *s,
+static Status shape_of_call(const Model *m, const ForwardCall *call, ForwardShape *s,
                             Error *err)
 {
+    const ModelDims *d = &m->dims;
+
     memset(s, 0, sizeof *s);
     if (call->n_refs > MODEL_MAX_REFS)
         return error_set(err, E_LIMIT, "%d reference latents; at most %d are taken",
                          call->n_refs, MODEL_MAX_REFS);
+    if (call->n_controls > MODEL_MAX_CONTROLS)
+        return error_set(err, E_LIMIT, "%d ControlNets at one time; at most %d are taken",
+                         call->n_controls, MODEL_MAX_CONTROLS);
     s->size = call->size;
     s->tokens = call->tokens;
-    if (call->pad && call->tokens < c->dims.context_pad)
-        s->pad = c->dims.context_pad - call->tokens;
-    s->concat = call->concat ? call->concat_channels : c->dims.in_channels - c->dims.channels;
+    if (call->pad && call->tokens < d->context_pad) s->pad = d->context_pad - call->tokens;
+    s->concat = call->concat ? call->concat_channels : d->in_channels - d->channels;
     s->n_refs = call->n_refs;
     for (int k = 0; k < call->n_refs; k++)
         s->refs[k] = call->ref_sizes[k];
-    s->method = call->method == REF_DEFAULT ? c->dims.references : call->method;
-    s->guided = call->guided && c->dims.guidance;
+    s->method = call->method == REF_DEFAULT ? d->references : call->method;
+    s->guided = call->guided && d->guidance;
+    s->style = call->style ? call->style_rows : 0;
+    s->bias = call->bias != NULL;
+    s->kv = call->kv;
+    s->n_controls = call->n_controls;
+    for (int k = 0; k < call->n_controls; k++) {
+        s->controls[k].doubles = call->controls[k].shape.doubles;
+        s->controls[k].singles = call->controls[k].shape.singles;
+        s->controls[k].cycle = call->controls[k].shape.cycle;
+    }
+    if (s->kv == KV_REFS) { /* of the references alone, whatever the call is about */
+        s->tokens = s->pad = s->style = 0;
+        s->bias = false;
+        s->n_controls = 0;
+    }
     read_skips(call->skip, s);
     return OK;
 }
@@ -192,7 +213,7 @@ static Status program_for(const Model *m, const ForwardCall *call, Program **out
     ModelCore *c = m->core;
     ForwardShape shape;
 
-    TRY(shape_of_call(c, call, &shape, err));
+    TRY(shape_of_call(m, call, &shape, err));
     Built *b = find_built(c, &shape, &m->patches);
     if (!b) {
         b = oldest(c);
@@ -215,37 +236,100 @@ static float scaled_guidance(double guidance, bool exact)
     return k_f32_from_bf16(k_bf16_from_f32(1000.0f * g));
 }
 
-static void *borrow(const float *data)
+/* Arguments of a program by name. */
+enum {
+    ARGS_MAX = 8 + MODEL_MAX_REFS + 2 * MODEL_MAX_SKIPS +
+               MODEL_MAX_CONTROLS * (CONTROL_DOUBLES + CONTROL_SINGLES)
+};
+typedef struct Args {
+    ProgArg args[ARGS_MAX];
+    char names[ARGS_MAX][32];
+    int n;
+} Args;
+
+static void give(Args *a, const void *data, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static void give(Args *a, const void *data, const char *format, ...)
 {
-    return (void *)(uintptr_t)data;
+    va_list list;
+
+    va_start(list, format);
+    vsnprintf(a->names[a->n], sizeof a->names[a->n], format, list);
+    va_end(list);
+    a->args[a->n] = (ProgArg){ a->names[a->n], (void *)(uintptr_t)data };
+    a->n++;
+}
+
+/* Residuals, each that some block of the base takes. */
+static void give_controls(Args *a, const ModelDims *d, const ForwardCall *call)
+{
+    for (int c = 0; c < call->n_controls; c++) {
+        const ForwardControl *f = &call->controls[c];
+        for (int single = 0; single < 2; single++) {
+            int blocks = single ? d->single_blocks : d->double_blocks;
+            for (int i = 0, most = -1; i < blocks; i++) {
+                int j = control_spread(&f->shape, single, i);
+                if (j <= most) continue;
+                most = j;
+                give(a, single ? f->singles[j] : f->doubles[j], "control.%d.%s.%d", c,
+                     single ? "single" : "double", j);
+            }
+        }
+    }
+}
+
+/* Keys and values of every block that runs. */
+static void give_kv(Args *a, const ModelDims *d, const ForwardCall *call, const ForwardShape *s)
+{
+    for (int i = 0; i < d->double_blocks; i++)
+        if (!(s->skip_double >> i & 1)) give(a, call->kv_memory[i], "kv.double.%d", i);
+    for (int i = 0; i < d->single_blocks; i++)
+        if (!(s->skip_single >> i & 1))
+            give(a, call->kv_memory[d->double_blocks + i], "kv.single.%d", i);
+}
+
+static void give_inputs(Args *a, const Model *m, const ForwardCall *call, const ForwardShape *s)
+{
+    const ModelDims *d = &m->dims;
+
+    if (d->pooled) give(a, call->pooled ? call->pooled : m->core->zeros, "pooled");
+    for (int k = 0; k < call->n_refs && call->kv != KV_CACHED; k++)
+        give(a, call->refs[k], "ref.%d", k);
+    if (call->kv == KV_REFS) return;
+    give(a, call->x, "x");
+    give(a, call->context, "context");
+    if (call->concat) give(a, call->concat, "concat");
+    if (call->style) give(a, call->style, "style");
+    if (call->bias) give(a, call->bias, "bias");
+    give_controls(a, d, call);
+    if (call->kv == KV_CACHED) give_kv(a, d, call, s);
+}
+
+KDtype model_act(const Model *m)
+{
+    return host_exact(m->core->host) ? K_F32 : K_BF16;
 }
 
 Status model_forward(const Model *m, const ForwardCall *call, Error *err)
 {
-    static const char *const ref_names[MODEL_MAX_REFS] = {
-        "ref.0",  "ref.1",  "ref.2",  "ref.3",  "ref.4",  "ref.5",  "ref.6",  "ref.7",
-        "ref.8",  "ref.9",  "ref.10", "ref.11", "ref.12", "ref.13", "ref.14", "ref.15",
-        "ref.16", "ref.17", "ref.18", "ref.19", "ref.20", "ref.21", "ref.22", "ref.23",
-        "ref.24", "ref.25", "ref.26", "ref.27", "ref.28", "ref.29", "ref.30", "ref.31",
-    };
     ModelCore *c = m->core;
     Program *p = NULL;
+    ForwardShape shape;
     void *arena = NULL;
-    ProgArg in[6 + MODEL_MAX_REFS], out = { "out", call->out };
+    Args in, out;
     float timestep = 1000.0f * call->sigma;
     float guidance = scaled_guidance(call->guidance, host_exact(c->host));
-    int n = 0;
 
+    in.n = out.n = 0;
+    TRY(shape_of_call(m, call, &shape, err));
     TRY(program_for(m, call, &p, err));
-    in[n++] = (ProgArg){ "x", borrow(call->x) };
-    in[n++] = (ProgArg){ "context", borrow(call->context) };
-    in[n++] = (ProgArg){ "timestep", &timestep };
-    if (call->guided && c->dims.guidance) in[n++] = (ProgArg){ "guidance", &guidance };
-    if (c->dims.pooled)
-        in[n++] = (ProgArg){ "pooled", borrow(call->pooled ? call->pooled : c->zeros) };
-    if (call->concat) in[n++] = (ProgArg){ "concat", borrow(call->concat) };
-    for (int k = 0; k < call->n_refs; k++)
-        in[n++] = (ProgArg){ ref_names[k], borrow(call->refs[k]) };
+    give(&in, &timestep, "timestep");
+    if (shape.guided) give(&in, &guidance, "guidance");
+    give_inputs(&in, m, call, &shape);
+    if (call->kv == KV_REFS)
+        give_kv(&out, &m->dims, call, &shape);
+    else
+        give(&out, call->out, "out");
     TRY(host_enter(c->host, &c->component, err));
     TRY(host_arena(c->host, prog_arena_bytes(p), &arena, err));
     ProgRun run = { .backend = host_backend(c->host),
@@ -253,7 +337,7 @@ Status model_forward(const Model *m, const ForwardCall *call, Error *err)
                     .arena = arena,
                     .events = host_events(c->host),
                     .dummy = host_dummy(c->host) };
-    return prog_run(p, &run, in, n, &out, 1, err);
+    return prog_run(p, &run, in.args, in.n, out.args, out.n, err);
 }
 
 Status model_program(const Model *m, const ForwardCall *call, const Program **out, Error *err)
@@ -277,8 +361,9 @@ Status model_cost(const Model *m, const ForwardCall *call, ModelCost *out, Error
 
 /* ---- the denoiser that samplers see ---------------------------------------------------------------------- */
 
-static Status check_call(const ModelCore *c, const DenoiseCall *call, Error *err)
+static Status check_call(const Model *m, const DenoiseCall *call, Error *err)
 {
+    const ModelCore *c = m->core;
     const Tensor *x = call->x, *embed = call->cond->embed;
 
     if (x->ndim != 4 || x->dtype != K_F32 || x->shape[1] != c->dims.channels)
@@ -348,7 +433,7 @@ static Status read_references(const Model *m, const CondEntry *cond, CallInputs 
 static Status read_concat(const Model *m, const DenoiseCall *call, CallInputs *in, Error *err)
 {
     const int64_t *x = call->x->shape;
-    const ModelDims *dims = &m->core->dims;
+    const ModelDims *dims = &m->dims;
     ConcatCall c = { .format = &m->denoiser.format,
                      .latent = call->cond->concat_latent,
                      .mask = call->cond->concat_mask ? call->cond->concat_mask : m->run_mask,
@@ -397,7 +482,7 @@ static Status denoise(Denoiser *d, const DenoiseCall *call, Error *err)
     CallInputs in = { 0 };
     Status status = OK;
 
-    TRY(check_call(m->core, call, err));
+    TRY(check_call(m, call, err));
     TRY_DONE(read_references(m, call->cond, &in, err));
     TRY_DONE(read_concat(m, call, &in, err));
     ForwardCall f = forward_of(call, &in);
@@ -456,23 +541,64 @@ static Status handle_new(ModelCore *core, Model **out, Error *err)
     m->denoiser.class = &model_class;
     m->denoiser.format = core->family->format(&core->dims);
     m->core = core;
+    m->dims = core->dims;
     *out = m;
     return OK;
+}
+
+/* Builds the smallest program, so that a tensor that is missing or of another size is told now. */
+static Status check_tensors(const ModelCore *c, Error *err)
+{
+    ForwardShape s;
+    Program *p = NULL;
+    WeightSource source = { .weights = c->weights };
+    Status status = OK;
+
+    memset(&s, 0, sizeof s);
+    s.size = (PosSize){ c->dims.positions.patch, c->dims.positions.patch };
+    s.tokens = 1;
+    s.concat = c->dims.in_channels - c->dims.channels;
+    s.guided = c->dims.guidance;
+    s.method = c->dims.references;
+    TRY(prog_new(c->family->name, &p, err));
+    c->family->build(&c->dims, &source, &s, host_exact(c->host), p);
+    TRY_DONE(prog_plan(p, host_backend(c->host), host_context(c->host), err));
+done:
+    if (status != OK) error_at_file(err, c->component.file, -1);
+    prog_free(p);
+    return status;
 }
 
 Status model_open(Host *h, const Weights *w, const char *file, Model **out, Error *err)
 {
     ModelCore *core = NULL;
     Model *m = NULL;
+    Status status = OK;
 
     TRY(core_new(h, w, file, &core, err));
     TRY(handle_new(core, &m, err));
-    Status s = core->family->sampling(&core->dims, &m->denoiser.sampling, err);
-    if (s != OK) {
-        model_unref(m);
-        return s;
-    }
+    TRY_DONE(core->family->sampling(&core->dims, &m->denoiser.sampling, err));
+    TRY_DONE(check_tensors(core, err));
     *out = m;
+    return OK;
+done:
+    model_unref(m);
+    return status;
+}
+
+/* Weight patches may give img_in more columns: the model then reads extra channels. */
+static Status widen(Model *m, Error *err)
+{
+    static const char name[] = "img_in.weight";
+    KWeight w;
+
+    if (!weights_has(m->core->weights, name)) return OK;
+    TRY(weights_matrix(m->core->weights, name, 0, 0, &w, err));
+    int64_t cells = w.k / m->core->dims.in_channels;
+    TRY(apply_patches(m, name, &w, err));
+    if (w.k % cells || w.k / cells < m->core->dims.channels)
+        return error_set(err, E_SHAPE, "a LoRA gives img_in %lld columns", (long long)w.k);
+    m->dims.in_channels = w.k / cells;
     return OK;
 }
 
@@ -488,6 +614,7 @@ Status model_with_patch(const Model *m, const Patch *patch, Model **out, Error *
     TRY_DONE(guidance_list_copy(&m->denoiser.hooks, &c->denoiser.hooks, err));
     TRY_DONE(patch_set_copy(&m->patches, &c->patches, err));
     TRY_DONE(patch_set_add(&c->patches, patch, err));
+    TRY_DONE(widen(c, err));
     if (patch->kind == PATCH_GUIDE)
         TRY_DONE(guidance_list_add(&c->denoiser.hooks,
                                    (const GuidanceHook *)(const void *)patch->object, err));
@@ -510,7 +637,7 @@ const PatchSet *model_patches(const Model *m)
 
 const ModelDims *model_dims(const Model *m)
 {
-    return &m->core->dims;
+    return &m->dims;
 }
 
 const ModelFamily *model_family(const Model *m)
@@ -522,4 +649,3 @@ const Weights *model_weights(const Model *m)
 {
     return m->core->weights;
 }
-

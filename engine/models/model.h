@@ -26,8 +26,8 @@ struct WeightPatch {
 };
 
 /* Recognises the transformer in `w` (under any of the usual prefixes, BFL's or diffusers' names). file is
- * for messages. The host must outlive the model. Errors: E_FORMAT saying what the file looks like,
- * E_MISSING, E_SHAPE, E_NOMEM. */
+ * for messages. The host must outlive the model. Every tensor that the sizes promise is looked for. Errors:
+ * E_FORMAT saying what the file looks like, E_MISSING, E_SHAPE, E_NOMEM. */
 Status model_open(Host *h, const Weights *w, const char *file, Model **out, Error *err);
 
 static inline Model *model_ref(const Model *m)
@@ -45,9 +45,17 @@ Status model_with_patch(const Model *m, const Patch *patch, Model **out, Error *
 
 const Denoiser *model_denoiser(const Model *m); /* borrowed */
 const PatchSet *model_patches(const Model *m);
+/* Sizes of the file, with the input channels that weight patches (control LoRAs) give it. */
 const ModelDims *model_dims(const Model *m);
 const ModelFamily *model_family(const Model *m);
 const Weights *model_weights(const Model *m); /* in BFL's names */
+
+/* What one ControlNet says about one picture: residuals [target tokens, D] of the model's activation dtype
+ * (model_act). */
+typedef struct ForwardControl {
+    ControlShape shape;
+    void *const *doubles, *const *singles; /* shape.doubles and shape.singles pointers */
+} ForwardControl;
 
 /* One evaluation for one picture. All pointers borrowed; contexts are padded as the family asks. */
 typedef struct ForwardCall {
@@ -67,9 +75,19 @@ typedef struct ForwardCall {
     int n_refs;
     RefMethod method;
     const BlockSkip *skip;
+    const float *style; /* [style_rows, D] put before the text, or NULL */
+    int64_t style_rows;
+    const float *bias; /* [n, n] added to scores, or NULL; see family.h */
+    const ForwardControl *controls;
+    int n_controls;
+    KvUse kv; /* KV_REFS: x, context and out are not used */
+    void *const *
+        kv_memory; /* double and single blocks, then NULL where there is none: [2, rows, D] of model_act */
     float *out; /* [channels, h, w]: the velocity */
 } ForwardCall;
 Status model_forward(const Model *m, const ForwardCall *call, Error *err);
+/* Dtype of activations: F32 in exact, BF16 in fast precision. */
+KDtype model_act(const Model *m);
 
 /* What one evaluation costs, without running it: builds and plans the program. */
 typedef struct ModelCost {
