@@ -46,15 +46,38 @@ static KResult check_act(KAct act)
     return (unsigned)act <= K_ACT_RELU ? K_OK : K_UNSUPPORTED;
 }
 
+static bool needs_tables(KDtype t)
+{
+    return t == K_NF4 || t == K_NVFP4 || t == K_I8 || t == K_I4 || t == K_U4 || t == K_W4A8 ||
+           t == K_W6A8;
+}
+
+static KResult check_tables(const KWeight *w)
+{
+    const KQuant *q = w->quant;
+    bool w8 = w->dtype == K_W4A8 || w->dtype == K_W6A8;
+
+    if (!needs_tables(w->dtype) && w->dtype != K_F8_E4M3) return K_BAD_DTYPE;
+    if (q->rows < w->row0 + w->n || q->block < 0) return K_BAD_SHAPE;
+    if (q->rotate && !k_rotation_fits(q->rotate, w->k)) return K_BAD_SHAPE;
+    if (w8 && !q->channel) return K_BAD_SHAPE;
+    if (w->int8_x && !w8 && q->block) return K_BAD_SHAPE;
+    if (q->scale_type == K_U8 && q->scales &&
+        (!q->nested_levels || !q->nested_scales || q->nested_block < 1))
+        return K_BAD_SHAPE;
+    return K_OK;
+}
+
 static KResult check_weight(const KWeight *w)
 {
     size_t bytes;
 
     if ((unsigned)w->dtype >= K_DTYPE_COUNT) return K_BAD_DTYPE;
-    if (!w->data || w->n < 0 || w->k < 1 || w->block < 0) return K_BAD_SHAPE;
+    if (!w->data || w->n < 0 || w->k < 1 || w->row0 < 0) return K_BAD_SHAPE;
     bytes = k_row_bytes(w->dtype, w->k);
     if (bytes == 0 || w->row_bytes < 0 || (size_t)w->row_bytes < bytes) return K_BAD_SHAPE;
-    if ((w->dtype == K_NF4 || w->dtype == K_I8) && !w->block_scale) return K_BAD_SHAPE;
+    if (needs_tables(w->dtype) && !w->quant) return K_BAD_SHAPE;
+    if (w->quant) K_TRY(check_tables(w));
     if (w->cast != K_F32 && w->cast != K_F8_E4M3 && w->cast != K_F8_E5M2) return K_BAD_DTYPE;
     return K_OK;
 }

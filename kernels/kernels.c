@@ -178,3 +178,8 @@ KResult k_weight_row(const KWeight *w, int64_t row, int64_t first, int64_t count
 {
     return ref_decode_row(w, row, first, count, out);
 }
+
+KResult k_weight_stored(const KWeight *w, int64_t row, int64_t first, int64_t count, float *out)
+{
+    return ref_decode_stored(w, row, first, count, out);
+}

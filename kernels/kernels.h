@@ -69,7 +69,14 @@ typedef enum KResult {
     X(K_Q6_K, "Q6_K", 210, 256)                                                                  \
     X(K_IQ4_NL, "IQ4_NL", 18, 32)                                                                \
     X(K_IQ4_XS, "IQ4_XS", 136, 256)                                                              \
-    X(K_NF4, "NF4", 1, 2)
+    X(K_MXFP4, "MXFP4", 17, 32)                                                                  \
+    X(K_NF4, "NF4", 1, 2)                                                                        \
+    X(K_NVFP4, "NVFP4", 1, 2)                                                                    \
+    X(K_I4, "I4", 1, 2)                                                                          \
+    X(K_U4, "U4", 1, 2)                                                                          \
+    X(K_W4A8, "W4A8", 1, 2)                                                                      \
+    X(K_W6A8, "W6A8", 3, 4)                                                                      \
+    X(K_F8_E8M0, "F8_E8M0", 1, 1)
 
 typedef enum KDtype {
 #define K_DTYPE_ENUM(name, text, bytes, elements) name,
@@ -89,13 +96,57 @@ typedef struct KView {
     int64_t stride[K_MAX_DIMS];
 } KView;
 
+/* How the table of block scales of a quantised matrix lies. */
+typedef enum KScaleOrder {
+    K_SCALES_ROWS,    /* [rows, k/block]; block 0 = one for each row */
+    K_SCALES_COLUMNS, /* [k/block, rows] */
+    K_SCALES_FLAT,    /* one per `block` elements of the flattened row-major matrix */
+    K_SCALES_TILED    /* [rows, k/block] in tiles of 128 x 4 (docs/formats.md, "NVFP4 and MXFP8") */
+} KScaleOrder;
+
+/*
+ * What a quantised matrix needs beside its codes. Tables have any alignment and belong to the whole matrix
+ * as it lies in its file; KWeight.row0 tells which of its rows is a weight's first. With
+ * s(row, col) the block scale and g = *KWeight.scale (1 when NULL), the stored value is
+ *   I8, I4 (two's complement, even column low)   code * s * g
+ *   U4 (even column low)                         (code - 8) * s * g + zero(row, col)
+ *   NF4, NVFP4 (even column high)                levels[code] * s * g
+ *   W4A8 (even column low)                       w8 * channel[row], w8 = clamp(rint(levels[code] * s), +-127)
+ *   W6A8 (k/2 bytes of low nibbles, then k/4 of upper pairs)   the same with code - 32 for the level
+ *   F8_E4M3                                      code * s * g
+ * and the matrix' value at column c is column_scale[c] * (stored row rotated in groups, k_rotate).
+ */
+typedef struct KQuant {
+    int64_t rows;       /* of the whole matrix */
+    const void *scales; /* block scales; NULL = 1 */
+    KDtype scale_type;  /* F32, F16, BF16, F8_E4M3, F8_E8M0; U8: codes into nested_levels */
+    KScaleOrder order;
+    int64_t block;
+    const void *zeros; /* type and order of scales; NULL = 0 */
+    const void *levels; /* 16 float32; NULL: the usual ones of NF4 and NVFP4, code - 8 for W4A8 */
+    const float *channel; /* [rows] */
+    /* U8 scales: s = nested_levels[code] * nested_scales[block number / nested_block] + nested_offset */
+    const void *nested_levels, *nested_scales; /* 256 float32; float32 */
+    int64_t nested_block;
+    float nested_offset;
+    const float *column_scale; /* [k]; NULL = 1 */
+    int64_t rotate;           /* features of a rotated group, a power of 4; 0 = not rotated */
+} KQuant;
+
+/* A low-rank addition: value += sum over r of up[row, r] * down[r, column], in the unrotated basis. Both
+ * contiguous float32; up has as many rows as the whole matrix (KWeight.row0). */
+typedef struct KSide {
+    const float *up, *down; /* [rows, rank], [rank, k] */
+    int64_t rank;
+} KSide;
+
 /*
  * A weight matrix [n, k] (or convolution [n, k] with k = in*kh*kw in the file's order O,I,H,W) as it
  * lies in its file. Rows are row_bytes apart. value = decode(data) * scale:
  *   F32 F16 BF16            plain; scale ignored
  *   F8_E4M3 F8_E5M2         times *scale when scale is not NULL (one float32 for the matrix)
- *   Q*, IQ*                 GGUF blocks along k
- *   NF4, I8                 codes with block_scale, float32 (see kernels/ref/decode.c)
+ *   Q*, IQ*, MXFP4          GGUF blocks along k
+ *   NF4 NVFP4 I8 I4 U4 W4A8 W6A8, and F8_E4M3 with block scales: see KQuant
  * cast: K_F32, or K_F8_E4M3 / K_F8_E5M2 when the user asked that plain weights be rounded to FP8
  * (nearest even, overflow to NaN or infinity) before use.
  * Never written through.
@@ -105,9 +156,11 @@ typedef struct KWeight {
     KDtype dtype;
     int64_t n, k;
     int64_t row_bytes;
-    const float *scale;       /* one float32 or NULL; NF4: 16 values of the codes, NULL = the usual */
-    const void *block_scale;  /* per-block scales of NF4, I8; NULL otherwise */
-    int64_t block;            /* elements of k that share one block scale; 0 = whole row */
+    const float *scale;  /* one float32 or NULL */
+    const KQuant *quant; /* NULL where the dtype says all */
+    int64_t row0;        /* number of the first row within the tables of quant and side */
+    bool int8_x; /* a product quantises x too (KLinear); I8, I4, W4A8, W6A8 with one scale a row */
+    const KSide *side; /* NULL = none */
     KDtype cast;
 } KWeight;
 
@@ -156,6 +209,10 @@ typedef enum KAct { K_ACT_NONE, K_ACT_SILU, K_ACT_GELU_TANH, K_ACT_GELU_QUICK, K
  * to bf16 when they hold more) accumulated in float32.
  * Prologue: when norm_scale is present x is F32 and the product takes
  * LayerNorm(x) * (1 + norm_scale) + norm_shift instead of x, rounded to BF16 if norm_bf16.
+ * w.int8_x (k_weight_int8 tells whether it holds): x' = column-scaled and rotated x in float32,
+ *   sx = max(max|x'| / 127, 1e-30) for each row, qx = clamp(rint(x' / sx), -128, 127), and
+ *   x w^T = float(sum of qx * code in int32) * (sx * row scale).
+ * w.side: + (x down^T) up^T with x before any of that; BF16 products when x is BF16.
  * Agreement with ref: 2e-6 * sqrt(k/64) relative to the row's rms in F32, 4e-3 in BF16.
  */
 typedef struct KLinear {
@@ -362,9 +419,23 @@ float k_f32_from_e4m3(uint8_t v);
 uint8_t k_e5m2_from_f32(float v, bool saturate);
 float k_f32_from_e5m2(uint8_t v);
 
-/* Decodes elements [first, first+count) of row `row` into float32 (block types: both whole blocks).
- * K_UNSUPPORTED for a dtype that nothing decodes. */
+/* Decodes elements [first, first+count) of row `row` into float32 (block types: both whole blocks; rotated
+ * weights: both whole groups), side included. K_UNSUPPORTED for a dtype that nothing decodes. */
 KResult k_weight_row(const KWeight *w, int64_t row, int64_t first, int64_t count, float *out);
+/* The same as the row is stored: not rotated back, without column scale and side. */
+KResult k_weight_stored(const KWeight *w, int64_t row, int64_t first, int64_t count, float *out);
+/* Integer codes of a row of I8, I4, W4A8, W6A8 (first and count even, W6A8: multiples of 4), and what one
+ * code of the row is worth. */
+KResult k_weight_codes(const KWeight *w, int64_t row, int64_t first, int64_t count, int8_t *out);
+float k_weight_row_scale(const KWeight *w, int64_t row);
+/* Whether products with w quantise x: it asks for it, its dtype can, and k is small enough for int32 sums. */
+bool k_weight_int8(const KWeight *w);
+/* v[g*group + j] <- sum over i of v[g*group + i] H[i, j] for each of n/group groups; H = the Kronecker power
+ * of [[1,1,1,-1],[1,1,-1,1],[1,-1,1,1],[-1,1,1,1]] over sqrt(group), its own inverse. group: a power of 4
+ * that divides n. */
+void k_rotate(float *v, int64_t n, int64_t group);
+/* Whether `group` is a power of 4 from 4 on that divides k. */
+bool k_rotation_fits(int64_t group, int64_t k);
 
 /* ---- backends ------------------------------------------------------------------------------------ */
 

@@ -330,47 +330,17 @@ void blocks_double(Blocks *b, int index, ProgValue text_mod, ProgValue image_mod
 
 /* ---- single block ------------------------------------------------------------------------------------- */
 
-/* Whether rows of the first matrix can be taken apart (files with block scales cannot). */
-static bool can_split(Blocks *b, const char *name)
-{
-    Part parts[PARTS_MAX];
-    int64_t total = 0;
-    return find_parts(b, name, &(LinearUse){ .rows = 3 * b->width }, parts, &total) > 0;
-}
-
 /* linear1 in two products: q, k, v; and the hidden layer straight into its columns of `cat`. */
 static ProgValue single_in(Blocks *b, const char *name, ProgValue a, ProgValue cat)
 {
-    int64_t hidden_rows = b->gated ? 2 * b->hidden : b->hidden;
     ProgValue g = prog_cols(b->p, cat, b->width, b->hidden);
-
-    int64_t rows = b->text + b->image;
-
-    if (can_split(b, name)) {
-        ProgValue qkv = qkv_room(b);
-        blocks_linear(b, name, a,
-                      &(LinearUse){ .rows = 3 * b->width,
-                                    .k = b->width,
-                                    .y = prog_rows(b->p, qkv, 0, rows) });
-        hidden_layer(b, name, a, 3 * b->width, g);
-        return qkv;
-    }
-    ProgValue z = blocks_linear(
-        b, name, a,
-        &(LinearUse){ .rows = 3 * b->width + hidden_rows, .k = b->width, .out = b->act });
-    ProgValue first = prog_cols(b->p, z, 3 * b->width, b->hidden);
-    if (b->gated)
-        prog_glu(b->p,
-                 &(PGlu){ .gate = first,
-                          .value = prog_cols(b->p, z, 3 * b->width + b->hidden, b->hidden),
-                          .act = K_ACT_SILU,
-                          .y = g });
-    else
-        prog_unary(b->p, &(PUnary){ .x = first, .act = K_ACT_GELU_TANH, .y = g });
-    if (b->kv == KV_NONE) return prog_cols(b->p, z, 0, 3 * b->width);
     ProgValue qkv = qkv_room(b);
-    prog_copy(b->p, &(PCopy){ .x = prog_cols(b->p, z, 0, 3 * b->width),
-                              .y = prog_rows(b->p, qkv, 0, rows) });
+
+    blocks_linear(b, name, a,
+                  &(LinearUse){ .rows = 3 * b->width,
+                                .k = b->width,
+                                .y = prog_rows(b->p, qkv, 0, b->text + b->image) });
+    hidden_layer(b, name, a, 3 * b->width, g);
     return qkv;
 }
 

@@ -183,9 +183,9 @@ KWeight prog_weight_rows(const KWeight *w, int64_t first, int64_t count, bool *o
     KWeight r = *w;
 
     if (first < 0 || count < 1 || first + count > w->n) *ok = false;
-    if (w->block_scale && count != w->n) *ok = false;
     if (!*ok) return r;
     r.n = count;
+    r.row0 = w->row0 + first;
     if (w->data) r.data = (const char *)w->data + first * w->row_bytes;
     return r;
 }

@@ -339,7 +339,8 @@ const KWeight *op_weight(const Op *op)
 
 size_t weight_bytes(const KWeight *w)
 {
-    return (size_t)w->n * (size_t)w->row_bytes;
+    size_t side = w->side ? (size_t)((w->n + w->k) * w->side->rank) * sizeof(float) : 0;
+    return (size_t)w->n * (size_t)w->row_bytes + side;
 }
 
 size_t view_bytes(const KView *v)

@@ -150,8 +150,8 @@ ProgValue prog_reshape(Program *p, ProgValue v, int ndim, const int64_t *shape);
 void prog_fail(Program *p, const Error *err);
 bool prog_failed(const Program *p);
 
-/* Rows [first, first+count) of a weight matrix, as a weight. Sets *ok to false when the rows are not there
- * or the weight has block scales, which are laid out for the whole matrix. */
+/* Rows [first, first+count) of a weight matrix, as a weight; tables beside the codes stay those of the whole
+ * matrix. Sets *ok to false when the rows are not there. */
 KWeight prog_weight_rows(const KWeight *w, int64_t first, int64_t count, bool *ok);
 
 /* Fusion passes, applied between building and planning. Each keeps the numbers (a test per pass); which

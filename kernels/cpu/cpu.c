@@ -67,7 +67,7 @@ typedef struct IsaNeeds {
 #define AVX512_LEAF7 (1u << 16 | 1u << 17 | 1u << 30 | 1u << 31) /* F, DQ, BW, VL */
 #define VNNI_LEAF7 (1u << 11)                                    /* AVX512_VNNI */
 #define BF16_LEAF7_1 (1u << 5)                                   /* AVX512_BF16 */
-#define AMX_LEAF7 (1u << 22 | 1u << 24)                          /* AMX_BF16, AMX_TILE */
+#define AMX_LEAF7 (1u << 22 | 1u << 24 | 1u << 25) /* AMX_BF16, AMX_TILE, AMX_INT8 */
 
 /* clang-format off */
 static const IsaNeeds isa_needs[K_ISA_COUNT] = {

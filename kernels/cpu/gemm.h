@@ -7,7 +7,7 @@
 /*
  * The product is built from tiles y[mr, nr] += a[mr, K] b[nr, K]^T with the whole K inside.
  *
- * Both operands are cut along K into groups of four bytes (one F32 or two BF16) and chunks of sixteen
+ * Both operands are cut along K into groups of four bytes (one F32, two BF16 or four int8) and chunks of sixteen
  * groups (64 bytes, one cache line, one row of an AMX tile):
  *   a: rows a_row bytes apart, chunks a_chunk bytes apart, segments anywhere (seg[] in bytes); a linear
  *      has one segment, a convolution one for each tap of its window;
@@ -23,14 +23,14 @@ typedef struct GemmTile {
     int segs;
     int64_t chunks; /* per segment */
     const char *b;
-    float *c; /* [mr, nr], rows ldc floats apart */
+    float *c; /* [mr, nr], rows ldc floats apart; the int8 tile keeps int32 sums there */
     int64_t ldc;
     bool add; /* continue the sums in c */
 } GemmTile;
 
 typedef struct GemmKernel {
     int mr, nr;
-    int elems;       /* elements of k in a group: 1 = F32, 2 = BF16 */
+    int elems;       /* elements of k in a group: 1 = F32, 2 = BF16, 4 = int8 */
     size_t b_budget; /* bytes of packed weights that stay in the second-level cache */
     void (*tile)(const GemmTile *t);
     void (*begin)(void); /* per thread, around tiles; NULL = nothing to do */
@@ -58,6 +58,7 @@ typedef struct GemmStore {
 typedef struct GemmOps {
     const char *name;
     GemmKernel f32, bf16; /* bf16.elems is 1 where the products are done in widened float32 */
+    GemmKernel i8;        /* both operands signed, -128 included; nr as that of f32 and bf16 */
     /* dst[g * nr + j] = rows[j][g] for g < groups (a multiple of 16), j < nr; NULL rows are zero. */
     void (*transpose)(uint32_t *dst, int nr, const uint32_t *const *rows, int64_t groups);
     void (*widen)(float *dst, const uint16_t *src, int64_t n);  /* BF16 to F32 */
@@ -80,6 +81,17 @@ typedef struct GemmOps {
     float (*exponentials)(float *p, uint16_t *p_bf16, const float *s, float scale, float max,
                           int64_t n);
     void (*scale)(float *dst, const float *src, float by, int64_t n);
+    /* k_rotate. */
+    void (*rotate)(float *v, int64_t n, int64_t group);
+    /* dst = clamp(rint(src / s), -128, 127) with s = max(max|src| / 127, 1e-30), which is returned. */
+    float (*quantise)(int8_t *dst, const float *src, int64_t n);
+    /* c[r, j] holds an int32 and becomes float(c) * (row[r] * column[j]). */
+    void (*descale)(float *c, int64_t ldc, int rows, int columns, const float *row,
+                    const float *column);
+    /* k_weight_stored for the dtypes that this path decodes in vectors of its own; false for others. */
+    bool (*decode)(const KWeight *w, int64_t row, int64_t first, int64_t count, float *out);
+    /* k_weight_codes, likewise. */
+    bool (*codes)(const KWeight *w, int64_t row, int64_t first, int64_t count, int8_t *out);
 } GemmOps;
 
 extern const GemmOps gemm_ops_generic;
@@ -125,8 +137,8 @@ enum { PACK_STEP = 256 }; /* elements decoded at a time; whole blocks of every q
 /* Bytes of work space that pack_weights wants. */
 size_t pack_weights_temp(const GemmKernel *k);
 
-/* Packs elements [k0, k0 + 16*elems*chunks) of the panel into dst; k0 is a multiple of PACK_STEP.
- * bf16: values are rounded to BF16 first (whatever the kernel's elems). */
+/* Packs elements [k0, k0 + 16*elems*chunks) of the panel, as stored, into dst; k0 is a multiple of PACK_STEP.
+ * bf16: values are rounded to BF16 first (whatever the kernel's elems). The int8 kernel takes codes. */
 KResult pack_weights(const GemmOps *ops, const GemmKernel *k, bool bf16, const KWeight *w,
                      PackPanel p, int64_t k0, int64_t chunks, void *temp, char *dst);
 

@@ -1,4 +1,4 @@
-/* gemm_amx.c - product tiles on the AMX unit (BF16 in, float32 sums). */
+/* gemm_amx.c - product tiles on the AMX unit (BF16 in, float32 sums; int8 in, int32 sums). */
 #include "kernels/cpu/amx.h"
 #include "kernels/cpu/gemm_zmm.h"
 #include "kernels/cpu/variants.h"
@@ -51,31 +51,42 @@ static void store_sums(const GemmTile *t)
  * from the second-level cache for each product: three tiles of a and two of b for six, the second
  * reading of b being near. Prefetching in software was measured to cost a fifth.
  */
+#define TILE_LOOP(t, dot)                                                                      \
+    do {                                                                                       \
+        const char *b = (t)->b;                                                                \
+        const size_t row = (size_t)(t)->a_row;                                                 \
+        load_sums(t);                                                                          \
+        for (int s = 0; s < (t)->segs; s++) {                                                  \
+            const char *a = (t)->a + ((t)->seg ? (t)->seg[s] : 0);                             \
+            for (int64_t n = 0; n < (t)->chunks;                                               \
+                 n++, a += (t)->a_chunk, b += NR * GEMM_CHUNK_BYTES) {                         \
+                _tile_loadd(6, a, row);                                                        \
+                _tile_loadd(7, b, NR * 4);                                                     \
+                dot(0, 6, 7);                                                                  \
+                _tile_loadd(7, b + 64, NR * 4);                                                \
+                dot(1, 6, 7);                                                                  \
+                _tile_loadd(6, a + 16 * row, row);                                             \
+                dot(3, 6, 7);                                                                  \
+                _tile_loadd(7, b, NR * 4);                                                     \
+                dot(2, 6, 7);                                                                  \
+                _tile_loadd(6, a + 32 * row, row);                                             \
+                dot(4, 6, 7);                                                                  \
+                _tile_loadd(7, b + 64, NR * 4);                                                \
+                dot(5, 6, 7);                                                                  \
+            }                                                                                  \
+        }                                                                                      \
+        store_sums(t);                                                                         \
+    } while (0)
+
 static void tile_bf16(const GemmTile *t)
 {
-    const char *b = t->b;
-    const size_t row = (size_t)t->a_row;
+    TILE_LOOP(t, _tile_dpbf16ps);
+}
 
-    load_sums(t);
-    for (int s = 0; s < t->segs; s++) {
-        const char *a = t->a + (t->seg ? t->seg[s] : 0);
-        for (int64_t n = 0; n < t->chunks; n++, a += t->a_chunk, b += NR * GEMM_CHUNK_BYTES) {
-            _tile_loadd(6, a, row);
-            _tile_loadd(7, b, NR * 4);
-            _tile_dpbf16ps(0, 6, 7);
-            _tile_loadd(7, b + 64, NR * 4);
-            _tile_dpbf16ps(1, 6, 7);
-            _tile_loadd(6, a + 16 * row, row);
-            _tile_dpbf16ps(3, 6, 7);
-            _tile_loadd(7, b, NR * 4);
-            _tile_dpbf16ps(2, 6, 7);
-            _tile_loadd(6, a + 32 * row, row);
-            _tile_dpbf16ps(4, 6, 7);
-            _tile_loadd(7, b + 64, NR * 4);
-            _tile_dpbf16ps(5, 6, 7);
-        }
-    }
-    store_sums(t);
+/* Signed times signed, so that -128 is a number like any other. */
+static void tile_i8(const GemmTile *t)
+{
+    TILE_LOOP(t, _tile_dpbssd);
 }
 
 const GemmOps gemm_ops_amx = {
@@ -88,6 +99,13 @@ const GemmOps gemm_ops_amx = {
               .tile = tile_bf16,
               .begin = begin,
               .end = end },
+    .i8 = { .mr = MR,
+            .nr = NR,
+            .elems = 4,
+            .b_budget = 900 << 10,
+            .tile = tile_i8,
+            .begin = begin,
+            .end = end },
     ZMM_ROW_OPS,
 };
 

@@ -322,8 +322,89 @@ static void ops_scale(float *dst, const float *src, float by, int64_t n)
         dst[j] = src[j] * by;
 }
 
+/* ---- quantised activations --------------------------------------------------------------------------- */
+
+/* One digit of the index in base 4, of weight `step`, a compile-time constant where it is small. */
+GEMM_INLINE void ops_rotate_digit(float *v, int64_t n, int64_t step)
+{
+    for (int64_t base = 0; base < n; base += 4 * step)
+        for (int64_t i = base; i < base + step; i++) {
+            float ab = v[i] + v[i + step], a_b = v[i] - v[i + step];
+            float cd = v[i + 2 * step] + v[i + 3 * step],
+                  c_d = v[i + 2 * step] - v[i + 3 * step];
+            v[i] = ab + c_d;
+            v[i + step] = ab - c_d;
+            v[i + 2 * step] = a_b + cd;
+            v[i + 3 * step] = cd - a_b;
+        }
+}
+
+static void ops_rotate(float *v, int64_t n, int64_t group)
+{
+    float scale = 1.0f;
+    for (int64_t step = 1; step < group; step *= 4) {
+        if (step == 1)
+            ops_rotate_digit(v, n, 1);
+        else if (step == 4)
+            ops_rotate_digit(v, n, 4);
+        else
+            ops_rotate_digit(v, n, step);
+        scale *= 0.5f;
+    }
+    for (int64_t i = 0; i < n; i++)
+        v[i] *= scale;
+}
+
+static float ops_quantise(int8_t *dst, const float *src, int64_t n)
+{
+    const float shifter = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
+    float lane[16] = { 0 };
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        for (int j = 0; j < 16; j++) {
+            float a = __builtin_fabsf(src[i + j]);
+            lane[j] = a > lane[j] ? a : lane[j];
+        }
+    for (int j = 0; i < n; i++, j++)
+        lane[j] = __builtin_fabsf(src[i]) > lane[j] ? __builtin_fabsf(src[i]) : lane[j];
+    for (int j = 1; j < 16; j++)
+        lane[0] = lane[j] > lane[0] ? lane[j] : lane[0];
+    float s = lane[0] / 127.0f;
+    s = s > 1e-30f ? s : 1e-30f;
+    for (i = 0; i < n; i++) {
+        float v = src[i] / s;
+        v = v > -128.0f ? v : -128.0f; /* NaN too */
+        v = v < 127.0f ? v : 127.0f;
+        dst[i] = (int8_t)(ops_bits(v + shifter) & 0xffu);
+    }
+    return s;
+}
+
+static void ops_descale(float *c, int64_t ldc, int rows, int columns, const float *row,
+                        const float *column)
+{
+    for (int r = 0; r < rows; r++)
+        for (int j = 0; j < columns; j++)
+            c[r * ldc + j] = (float)(int32_t)ops_bits(c[r * ldc + j]) * (row[r] * column[j]);
+}
+
+__attribute__((unused)) static bool ops_no_decode(const KWeight *w, int64_t row, int64_t first,
+                                                  int64_t count, float *out)
+{
+    (void)w, (void)row, (void)first, (void)count, (void)out;
+    return false;
+}
+
+__attribute__((unused)) static bool ops_no_codes(const KWeight *w, int64_t row, int64_t first,
+                                                 int64_t count, int8_t *out)
+{
+    (void)w, (void)row, (void)first, (void)count, (void)out;
+    return false;
+}
+
 #define GEMM_ROW_OPS                                                                           \
     .widen = ops_widen, .narrow = ops_narrow, .round = ops_round, .norm = ops_norm,            \
-    .affine = ops_affine, .fp8 = ops_fp8, .interleave = ops_interleave, .scale = ops_scale
+    .affine = ops_affine, .fp8 = ops_fp8, .interleave = ops_interleave, .scale = ops_scale,    \
+    .rotate = ops_rotate, .quantise = ops_quantise, .descale = ops_descale
 
 #endif

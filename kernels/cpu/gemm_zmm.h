@@ -273,6 +273,7 @@ static void zmm_store(const GemmStore *s)
     }
 #define ZMM_ROW_OPS                                                                            \
     .transpose = zmm_transpose, .half = zmm_half, .maximum = zmm_maximum,                      \
-    .exponentials = zmm_exponentials, .store = zmm_store, GEMM_ROW_OPS
+    .exponentials = zmm_exponentials, .store = zmm_store, .decode = ops_no_decode,             \
+    .codes = ops_no_codes, GEMM_ROW_OPS
 
 #endif

@@ -24,7 +24,7 @@ KResult pack_can_decode(const KWeight *w)
     float probe[PACK_STEP];
     int64_t block = k_dtype_block_elements(w->dtype);
     if (w->n == 0) return K_OK;
-    return k_weight_row(w, 0, 0, block < w->k ? block : w->k, probe);
+    return k_weight_stored(w, 0, 0, block < w->k ? block : w->k, probe);
 }
 
 /* Row of w that column j of the panel takes; -1 = none (zeros). */
@@ -38,6 +38,8 @@ static int64_t panel_row(PackPanel p, int nr, int j)
 /* Whether the file's bytes already are the groups that the kernel wants. */
 static bool stored_as_groups(const GemmKernel *k, const KWeight *w)
 {
+    if (k->elems == 4)
+        return w->dtype == K_I8 && !((uintptr_t)w->data & 3) && !((uintptr_t)w->row_bytes & 3);
     if (!pack_is_plain(w)) return false;
     return k->elems == 2 ? w->dtype == K_BF16 : w->dtype == K_F32;
 }
@@ -47,12 +49,13 @@ static KResult row_floats(const GemmOps *ops, const KWeight *w, int64_t row, int
                           int64_t count, float *out)
 {
     const char *at = (const char *)w->data + row * w->row_bytes;
-    if (w->dtype == K_F8_E4M3 || w->dtype == K_F8_E5M2) {
+    if (!w->quant && (w->dtype == K_F8_E4M3 || w->dtype == K_F8_E5M2)) {
         ops->fp8(out, (const uint8_t *)at + first, w->dtype == K_F8_E5M2, count);
         if (w->scale) ops->scale(out, out, *w->scale, count);
         return K_OK;
     }
-    if (!pack_is_plain(w)) return k_weight_row(w, row, first, count, out);
+    if (ops->decode(w, row, first, count, out)) return K_OK;
+    if (!pack_is_plain(w)) return k_weight_stored(w, row, first, count, out);
     if (w->dtype == K_BF16)
         ops->widen(out, (const uint16_t *)(const void *)at + first, count);
     else if (w->dtype == K_F16)
@@ -68,6 +71,12 @@ static KResult row_groups(const GemmOps *ops, const GemmKernel *k, bool bf16, co
                           float *row_f32, uint32_t *out)
 {
     float *f = k->elems == 1 ? (float *)out : row_f32;
+    if (k->elems == 4) {
+        int8_t *codes = (int8_t *)out;
+        memset(codes + count, 0, (size_t)(groups * 4 - count));
+        if (ops->codes(w, row, first, count, codes)) return K_OK;
+        return k_weight_codes(w, row, first, count, codes);
+    }
     K_TRY(row_floats(ops, w, row, first, count, f));
     memset(f + count, 0, (size_t)(groups * k->elems - count) * sizeof *f);
     if (k->elems == 2)
@@ -113,7 +122,7 @@ KResult pack_weights(const GemmOps *ops, const GemmKernel *k, bool bf16, const K
 {
     int64_t per_chunk = GEMM_GROUPS * k->elems, step = PACK_STEP / per_chunk;
 
-    if (stored_as_groups(k, w) && (k->elems == 2 || !bf16)) {
+    if (stored_as_groups(k, w) && (k->elems > 1 || !bf16)) {
         int64_t whole = (w->k - k0) / per_chunk < chunks ? (w->k - k0) / per_chunk : chunks;
         pack_direct(ops, k, w, p, k0, whole, (uint32_t *)(void *)dst);
         dst += whole * k->nr * GEMM_CHUNK_BYTES;

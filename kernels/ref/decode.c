@@ -1,21 +1,14 @@
 /*
- * decode.c - weights of every dtype as float32: plain floats, FP8, GGUF blocks, NF4, int8.
+ * decode.c - weights of every dtype as float32: plain floats, FP8, GGUF blocks; codes with tables in quant.c.
  *
  * A decoder turns a whole number of blocks into float32. GGUF block layouts (all little endian; d, m,
- * dmin are F16): "GGUF quantisation formats", the ggml block structures. Codes of NF4 and I8 take their
- * scale from KWeight:
- *
- *   NF4  two codes per byte, the even element in the high nibble. block_scale is float32, one per `block`
- *        elements of the flattened row-major matrix (a doubly quantised absmax is expanded by whoever
- *        loads the file). scale points to the file's map of 16 float32; NULL = the usual NF4 map.
- *        Dettmers et al., "QLoRA: Efficient Finetuning of Quantized LLMs".
- *   I8   value = code * block_scale[row * blocks_per_row + column / block], block 0 = the whole row, then
- *        times *scale when scale is not NULL.
+ * dmin are F16): "GGUF quantisation formats", the ggml block structures.
  */
 #include "kernels/ref/decode.h"
 
 #include "kernels/check.h"
 #include "kernels/element.h"
+#include "kernels/ref/quant.h"
 
 typedef void DecodeFn(const uint8_t *src, int64_t count, float *out);
 
@@ -149,6 +142,23 @@ static void decode_iq4_nl(const uint8_t *src, int64_t count, float *out)
 {
     for (; count > 0; count -= 32, src += 18, out += 32)
         decode_levels(src + 2, load_f16(src), out);
+}
+
+/* E2M1 values, doubled so that they are whole; the scale is half of 2^(e - 127). */
+static void decode_mxfp4(const uint8_t *src, int64_t count, float *out)
+{
+    static const int8_t doubled[16] = {
+        0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12
+    };
+
+    for (; count > 0; count -= 32, src += 17, out += 32) {
+        uint32_t bits = src[0] > 1 ? (uint32_t)(src[0] - 1) << 23 : 0x00200000u << src[0];
+        float d = k_f32_of_bits(bits);
+        for (int i = 0; i < 16; i++) {
+            out[i] = d * (float)doubled[src[1 + i] & 15];
+            out[16 + i] = d * (float)doubled[src[1 + i] >> 4];
+        }
+    }
 }
 
 /* ---- GGUF blocks of 256 ---------------------------------------------------------------------------- */
@@ -287,6 +297,7 @@ static DecodeFn *const decoders[K_DTYPE_COUNT] = {
     [K_Q4_0] = decode_q4_0,     [K_Q4_1] = decode_q4_1,     [K_Q5_0] = decode_q5_0,
     [K_Q5_1] = decode_q5_1,     [K_Q8_0] = decode_q8_0,     [K_IQ4_NL] = decode_iq4_nl,
     [K_Q2_K] = decode_q2_k,     [K_Q3_K] = decode_q3_k,     [K_Q4_K] = decode_q4_k,
+    [K_MXFP4] = decode_mxfp4,
     [K_Q5_K] = decode_q5_k,     [K_Q6_K] = decode_q6_k,     [K_IQ4_XS] = decode_iq4_xs,
 };
 /* clang-format on */
@@ -298,52 +309,6 @@ bool ref_decode_blocks(KDtype t, const void *src, int64_t count, float *out)
     return true;
 }
 
-/* ---- codes with separate scales ------------------------------------------------------------------------ */
-
-static const float nf4_map[16] = {
-    -1.0f,        -0.6961928f, -0.52507305f, -0.39491749f, -0.28444138f, -0.18477343f,
-    -0.09105004f, 0.0f,        0.0795803f,   0.1609302f,   0.2461123f,   0.33791524f,
-    0.44070983f,  0.562617f,   0.72295684f,  1.0f,
-};
-
-static KResult decode_nf4(const KWeight *w, int64_t row, int64_t first, int64_t count,
-                          float *out)
-{
-    const uint8_t *src = (const uint8_t *)w->data + row * w->row_bytes;
-    const float *map = w->scale ? w->scale : nf4_map;
-    const float *absmax = w->block_scale;
-    int64_t block = w->block ? w->block : w->k;
-
-    for (int64_t i = 0, end; i < count; i = end) {
-        int64_t at = row * w->k + first + i, left = block - at % block;
-        float scale = absmax[at / block];
-        end = i + left < count ? i + left : count;
-        for (int64_t c = i; c < end; c++) {
-            int codes = src[(first + c) / 2];
-            out[c] = map[(first + c) % 2 ? codes & 15 : codes >> 4] * scale;
-        }
-    }
-    return K_OK;
-}
-
-static KResult decode_i8(const KWeight *w, int64_t row, int64_t first, int64_t count,
-                         float *out)
-{
-    const int8_t *src = (const int8_t *)w->data + row * w->row_bytes;
-    int64_t block = w->block ? w->block : w->k;
-    const float *scales = (const float *)w->block_scale + row * ((w->k + block - 1) / block);
-
-    for (int64_t i = 0, end; i < count; i = end) {
-        int64_t run = (first + i) / block;
-        end = (run + 1) * block - first < count ? (run + 1) * block - first : count;
-        for (int64_t c = i; c < end; c++)
-            out[c] = (float)src[first + c] * scales[run];
-    }
-    for (int64_t i = 0; w->scale && i < count; i++)
-        out[i] *= *w->scale;
-    return K_OK;
-}
-
 /* Rounds plain weights to FP8 as a cast of the checkpoint would. */
 static void cast_to_fp8(KDtype cast, int64_t count, float *out)
 {
@@ -352,7 +317,8 @@ static void cast_to_fp8(KDtype cast, int64_t count, float *out)
                                    : k_f32_from_e5m2(k_e5m2_from_f32(out[i], false));
 }
 
-KResult ref_decode_row(const KWeight *w, int64_t row, int64_t first, int64_t count, float *out)
+KResult ref_decode_stored(const KWeight *w, int64_t row, int64_t first, int64_t count,
+                          float *out)
 {
     int64_t block = k_dtype_block_elements(w->dtype);
     const uint8_t *src = (const uint8_t *)w->data + row * w->row_bytes;
@@ -363,13 +329,22 @@ KResult ref_decode_row(const KWeight *w, int64_t row, int64_t first, int64_t cou
         return K_BAD_SHAPE;
     if (block == 0) return K_BAD_DTYPE;
     if (first % block || count % block) return K_BAD_SHAPE;
-    if (w->dtype == K_NF4) return decode_nf4(w, row, first, count, out);
-    if (w->dtype == K_I8) return decode_i8(w, row, first, count, out);
+    if (w->quant) return ref_decode_quant(w, row, first, count, out);
     if (!ref_decode_blocks(w->dtype, src + k_row_bytes(w->dtype, first), count, out))
         return K_UNSUPPORTED;
     if (plain && w->cast != K_F32) cast_to_fp8(w->cast, count, out);
     if (fp8 && w->scale)
         for (int64_t i = 0; i < count; i++)
             out[i] *= *w->scale;
+    return K_OK;
+}
+
+KResult ref_decode_row(const KWeight *w, int64_t row, int64_t first, int64_t count, float *out)
+{
+    int64_t group = w->quant ? w->quant->rotate : 0;
+
+    if (group && (first % group || count % group)) return K_BAD_SHAPE;
+    K_TRY(ref_decode_stored(w, row, first, count, out));
+    if (w->quant || w->side) ref_finish_row(w, row, first, count, out);
     return K_OK;
 }

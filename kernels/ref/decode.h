@@ -8,8 +8,12 @@
  * outside w or cut a block. */
 KResult ref_decode_row(const KWeight *w, int64_t row, int64_t first, int64_t count, float *out);
 
+/* The same as the row is stored; see k_weight_stored. */
+KResult ref_decode_stored(const KWeight *w, int64_t row, int64_t first, int64_t count,
+                          float *out);
+
 /* `count` elements (whole blocks) of a GGUF block type or a plain float type, without any scale.
- * False for NF4, I8 and integers. */
+ * False for codes that need tables, and integers. */
 bool ref_decode_blocks(KDtype t, const void *src, int64_t count, float *out);
 
 #endif

@@ -131,8 +131,8 @@ const OpTest affine_test = { SHAPES * MIXES * 8, build_affine, affine_operands, 
 
 /* ---- embed -------------------------------------------------------------------------------------------- */
 
-static const KDtype embed_dtypes[] = { K_F32,  K_BF16, K_F16,  K_F8_E4M3,
-                                       K_Q8_0, K_Q4_K, K_Q6_K, K_I8 };
+static const KDtype embed_dtypes[] = { K_F32,  K_BF16, K_F16, K_F8_E4M3, K_Q8_0,
+                                       K_Q4_K, K_Q6_K, K_I8,  K_MXFP4,   K_NF4 };
 
 enum { EMBED_DTYPES = sizeof embed_dtypes / sizeof *embed_dtypes };
 

@@ -169,13 +169,98 @@ static void fill_weight(Scene *s, KWeight *w, uint8_t *data, float size)
             fill_blocks(s, &scales_at[i], data, bytes, size);
             return;
         }
-    if (w->dtype == K_NF4)
+    if (w->dtype == K_MXFP4)
+        for (size_t i = 0; i < bytes; i++)
+            data[i] = (uint8_t)(i % 17 ? random_bits(s) : 118 + random_bits(s) % 4);
+    else if (w->dtype == K_NF4 || w->dtype == K_NVFP4 ||
+             (w->dtype >= K_I4 && w->dtype <= K_W6A8) || w->dtype == K_I8)
         for (size_t i = 0; i < bytes; i++)
             data[i] = (uint8_t)random_bits(s);
     else
         for (int64_t i = 0; i < count; i++)
             put_value(w->dtype, data + (size_t)i * k_dtype_block_bytes(w->dtype), 0,
-                      (scene_uniform(s) * 2 - 1) * (w->dtype == K_I8 ? 1 : size));
+                      (scene_uniform(s) * 2 - 1) * size);
+}
+
+/* A table of `count` float32 between 0.5 and 1.5 times size, at an odd address. */
+static const void *random_table(Scene *s, int64_t count, float size)
+{
+    char *table = (char *)take(s, (size_t)count * sizeof(float) + 1) + 1;
+
+    for (int64_t i = 0; i < count; i++) {
+        float v = size * (0.5f + scene_uniform(s));
+        memcpy(table + i * 4, &v, sizeof v);
+    }
+    return table;
+}
+
+/* Codes from `least` on, eight of them: E4M3 numbers from 0.5 to 1, or powers of two. */
+static const void *code_table(Scene *s, int64_t count, int least)
+{
+    uint8_t *table = take(s, (size_t)count);
+
+    for (int64_t i = 0; i < count; i++)
+        table[i] = (uint8_t)((uint32_t)least + random_bits(s) % 8);
+    return table;
+}
+
+/* Block scales of the whole matrix in the order that files of this dtype have. */
+static void add_scales(Scene *s, KWeight *w, KQuant *q, int64_t block, float size)
+{
+    int64_t across = block ? (w->k + block - 1) / block : 1;
+
+    q->block = block;
+    q->scales = random_table(s, q->rows * across, size);
+    if (w->dtype == K_NF4) {
+        q->order = K_SCALES_FLAT;
+    } else if (w->dtype == K_NVFP4 || w->dtype == K_F8_E4M3) {
+        q->order = K_SCALES_TILED;
+        q->scale_type = w->dtype == K_NVFP4 ? K_F8_E4M3 : K_F8_E8M0;
+        q->scales = code_table(s, (q->rows + 127) / 128 * ((across + 3) / 4) * 512,
+                               w->dtype == K_NVFP4 ? 0x30 : 120);
+    } else if (w->dtype == K_U4) {
+        q->order = K_SCALES_COLUMNS;
+        q->zeros = random_table(s, q->rows * across, size);
+    }
+}
+
+static float code_size(KDtype t)
+{
+    return t == K_I8 ? 0.01f : t == K_NF4 ? 1.0f : 0.15f;
+}
+
+void scene_quant(Scene *s, KWeight *w, int64_t block, int64_t rotate)
+{
+    KQuant *q = take(s, sizeof *q);
+    float size = 1.7f / sqrtf((float)w->k) * code_size(w->dtype);
+
+    *q = (KQuant){ .rows = w->n + 3, .rotate = rotate };
+    w->row0 = 2;
+    w->quant = q;
+    if (w->dtype != K_W4A8 && w->dtype != K_W6A8) {
+        add_scales(s, w, q, block, size);
+        return;
+    }
+    float *channel = take(s, (size_t)q->rows * sizeof *channel);
+    for (int64_t i = 0; i < q->rows; i++)
+        channel[i] = 0.01f * size * (0.5f + scene_uniform(s));
+    q->channel = channel;
+    q->block = 16;
+    q->scales = random_table(s, q->rows * ((w->k + 15) / 16), w->dtype == K_W4A8 ? 15 : 4);
+}
+
+void scene_side(Scene *s, KWeight *w, int64_t rank)
+{
+    KSide *side = take(s, sizeof *side);
+    float *up = take(s, (size_t)((w->row0 + w->n) * rank) * sizeof *up);
+    float *down = take(s, (size_t)(rank * w->k) * sizeof *down);
+
+    for (int64_t i = 0; i < (w->row0 + w->n) * rank; i++)
+        up[i] = scene_uniform(s) * 2 - 1;
+    for (int64_t i = 0; i < rank * w->k; i++)
+        down[i] = (scene_uniform(s) * 2 - 1) / sqrtf((float)(w->k * rank));
+    *side = (KSide){ .up = up, .down = down, .rank = rank };
+    w->side = side;
 }
 
 KWeight scene_weight(Scene *s, KDtype t, int64_t n, int64_t k, int64_t block)
@@ -186,14 +271,7 @@ KWeight scene_weight(Scene *s, KDtype t, int64_t n, int64_t k, int64_t block)
 
     fill_weight(s, &w, data, size);
     w.data = data;
-    if (t == K_NF4 || t == K_I8) {
-        int64_t scales = block ? n * k / block : n;
-        float *scale = take(s, (size_t)scales * sizeof *scale);
-        for (int64_t i = 0; i < scales; i++)
-            scale[i] = size * (t == K_I8 ? 0.01f : 1) * (0.5f + scene_uniform(s));
-        w.block_scale = scale;
-        w.block = block;
-    }
+    if (t == K_NF4 || t == K_I8) scene_quant(s, &w, block, 0);
     if (t == K_F8_E4M3 || t == K_F8_E5M2) {
         float *scale = take(s, sizeof *scale);
         *scale = 0.75f;

@@ -45,6 +45,9 @@ KView scene_matrix(Scene *s, KDtype t, int gap, int64_t rows, int64_t columns);
 KView scene_cube(Scene *s, KDtype t, int gap, int64_t a, int64_t b, int64_t c);
 /* A weight whose decoded values are about 1/sqrt(k); NF4 and I8 with blocks of `block`. */
 KWeight scene_weight(Scene *s, KDtype t, int64_t n, int64_t k, int64_t block);
+/* Tables for a dtype with codes (FP8: block scales), laid out for a matrix of which w is rows 2 .. 2+n-1. */
+void scene_quant(Scene *s, KWeight *w, int64_t block, int64_t rotate);
+void scene_side(Scene *s, KWeight *w, int64_t rank);
 
 /* Offset in bytes of element number `index`, counted in row-major order. */
 size_t view_offset(const KView *v, int64_t index);

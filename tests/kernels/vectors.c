@@ -177,7 +177,7 @@ static void test_gguf_blocks(void **state)
     Vectors v = vectors_open("quantisation/gguf_blocks");
 
     (void)state;
-    for (int t = K_Q4_0; t <= K_IQ4_XS; t++) {
+    for (int t = K_Q4_0; t <= K_MXFP4; t++) {
         char name[64];
         size_t bytes;
         KWeight w = { .dtype = (KDtype)t, .n = 6, .k = k_dtype_block_elements((KDtype)t) };
@@ -205,7 +205,8 @@ static void test_nf4(void **state)
 {
     Vectors v = vectors_open("quantisation/nf4_single");
     size_t bytes;
-    KWeight w = { .dtype = K_NF4, .n = 40, .k = 512, .row_bytes = 256, .block = 64 };
+    KQuant q = { .rows = 40, .block = 64, .order = K_SCALES_FLAT };
+    KWeight w = { .dtype = K_NF4, .n = 40, .k = 512, .row_bytes = 256, .quant = &q };
 
     (void)state;
     w.data = vectors_get(&v, "lin.weight", &bytes);
@@ -213,10 +214,10 @@ static void test_nf4(void **state)
     float *scales = copy_floats(absmax, bytes);
     const void *quant_map = vectors_get(&v, "lin.weight.quant_map", &bytes);
     float *map = copy_floats(quant_map, bytes);
-    w.block_scale = scales;
+    q.scales = scales;
     const void *want = vectors_get(&v, "expected.single.lin.weight", &bytes);
     check_weight(&w, want, 1e-7f, "usual map");
-    w.scale = map;
+    q.levels = map;
     check_weight(&w, want, 1e-7f, "map of the file");
     free(scales);
     free(map);
@@ -228,13 +229,16 @@ static void test_int8(void **state)
     Vectors v = vectors_open("quantisation/int8_llm");
     const float inverse = 1.0f / 127.0f;
     size_t bytes;
-    KWeight w = { .dtype = K_I8, .n = 40, .k = 512, .row_bytes = 512, .scale = &inverse };
+    KQuant q = { .rows = 40 };
+    KWeight w = {
+        .dtype = K_I8, .n = 40, .k = 512, .row_bytes = 512, .scale = &inverse, .quant = &q
+    };
 
     (void)state;
     w.data = vectors_get(&v, "lin.weight", &bytes);
     const void *scb = vectors_get(&v, "lin.SCB", &bytes);
     float *scales = copy_floats(scb, bytes);
-    w.block_scale = scales;
+    q.scales = scales;
     check_weight(&w, vectors_get(&v, "expected.lin.weight", &bytes), 2e-7f, "int8");
     free(scales);
     free(v.bytes);
