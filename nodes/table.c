@@ -12,11 +12,13 @@
 #include "nodes/mask.h"
 #include "nodes/patch.h"
 #include "nodes/sampling.h"
+#include "nodes/step_cache.h"
 #include "nodes/vae.h"
 
 static const NodeDef *const *const families[] = {
-    loaders_nodes,  gguf_nodes, lora_nodes,  patch_nodes, conditioning_nodes, latent_nodes,
-    sampling_nodes, vae_nodes,  image_nodes, mask_nodes,  logic_nodes,        NULL,
+    loaders_nodes,      gguf_nodes,   lora_nodes,     patch_nodes, step_cache_nodes,
+    conditioning_nodes, latent_nodes, sampling_nodes, vae_nodes,   image_nodes,
+    mask_nodes,         logic_nodes,  NULL,
 };
 
 NodeTable nodes_table(void)

@@ -36,6 +36,14 @@ typedef struct ControlShape {
 /* Which residual block i gets; -1 = none. */
 int control_spread(const ControlShape *c, bool single, int i);
 
+/* How much of the forward pass a program holds (parts.h). */
+typedef enum ForwardPart {
+    PART_WHOLE,
+    PART_PROBE, /* up to the modulated input of the first double block */
+    PART_KEEP,  /* the whole, and what its blocks added to the image rows */
+    PART_REUSE  /* that sum in place of the blocks */
+} ForwardPart;
+
 /* What a program depends on; compared as bytes, so build it from zeroed memory. */
 typedef struct ForwardShape {
     PosSize size;   /* of the latent */
@@ -48,6 +56,7 @@ typedef struct ForwardShape {
     int64_t style;    /* rows of the input "style", before the text */
     bool bias;        /* input "bias" */
     KvUse kv;         /* see blocks.h */
+    ForwardPart part;
     int n_controls;
     ControlShape controls[MODEL_MAX_CONTROLS];
     bool guided;                       /* input "guidance" */
@@ -62,6 +71,7 @@ typedef struct ForwardShape {
  * "bias" [n, n], added to the scores of all n rows (style, padding, text, target, references). Of the model's
  * activation dtype: "control.c.double.j", "control.c.single.j" [target tokens, D], the residuals of net c;
  * "kv.*". Output "out" [channels,h,w] F32, the velocity; none under KV_REFS, where text and target are away.
+ * Parts: parts.h tells what PROBE, KEEP and REUSE add or leave out.
  */
 typedef struct ModelFamily {
     const char *name;                 /* "flux2" */

@@ -5,6 +5,7 @@
 
 #include "engine/models/forward.h"
 #include "engine/models/names.h"
+#include "engine/models/parts.h"
 
 enum { PATCH = 2, CELL = PATCH * PATCH };
 
@@ -279,8 +280,14 @@ static void build(const ModelDims *d, const WeightSource *w, const ForwardShape 
 
     forward_text_in(&b, d, s);
     image_in(&b, d, s);
+    if (s->part == PART_PROBE) {
+        part_probe(&b, modulation(&b, "double_blocks", 0, "img_mod.lin", 6, silu_vec));
+        return;
+    }
     forward_stage_in(&b, s);
-    flux1_blocks(&b, d, s, silu_vec, after_block, NULL);
+    ProgValue entered = part_enter(&b, s);
+    if (part_has_blocks(s)) flux1_blocks(&b, d, s, silu_vec, after_block, NULL);
+    part_leave(&b, s, entered);
     if (b.target) velocity_out(&b, d, s, silu_vec);
 }
 

@@ -6,6 +6,7 @@
 
 #include "engine/models/forward.h"
 #include "engine/models/names.h"
+#include "engine/models/parts.h"
 
 static bool detect(const Weights *w)
 {
@@ -136,8 +137,14 @@ static void build(const ModelDims *d, const WeightSource *w, const ForwardShape 
     b.gated = true;
     forward_text_in(&b, d, s);
     image_in(&b, d, s);
+    if (s->part == PART_PROBE) {
+        part_probe(&b, blocks_modulation(&b, "double_stream_modulation_img.lin", silu_vec, 6));
+        return;
+    }
     forward_stage_in(&b, s);
-    run_blocks(&b, d, s, silu_vec);
+    ProgValue entered = part_enter(&b, s);
+    if (part_has_blocks(s)) run_blocks(&b, d, s, silu_vec);
+    part_leave(&b, s, entered);
     if (b.target) velocity_out(&b, d, s, silu_vec);
 }
 

@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#include "engine/models/parts.h"
+
 int64_t forward_target(const ModelDims *d, const ForwardShape *s)
 {
     return s->kv == KV_REFS ? 0 : pos_tokens(&d->positions, s->size);
@@ -53,7 +55,7 @@ Blocks forward_begin(const ModelDims *d, const WeightSource *w, const ForwardSha
     int64_t rows = b.text + b.image;
 
     b.x = prog_temp(p, K_F32, 2, (int64_t[]){ rows, d->width });
-    b.rope = rope_table(&b, d, s, refs);
+    if (part_has_blocks(s)) b.rope = rope_table(&b, d, s, refs);
     if (s->bias) {
         ProgValue bias = prog_input(p, "bias", K_F32, 2, (int64_t[]){ rows, rows });
         b.bias = prog_window(p, bias, 0, 3, (int64_t[]){ d->heads, rows, rows },

@@ -8,9 +8,11 @@
 #include "engine/base/mem.h"
 #include "engine/models/concat.h"
 #include "engine/models/detect.h"
+#include "engine/models/parts.h"
+#include "engine/models/reuse.h"
 #include "engine/tensor/ops.h"
 
-enum { PROGRAMS_KEPT = 6 };
+enum { PROGRAMS_KEPT = 12 };
 
 /* A program that was built, and what it was built for. */
 typedef struct Built {
@@ -38,6 +40,7 @@ struct Model {
     ModelDims dims;    /* the core's, widened by weight patches */
     PatchSet patches;
     Tensor *run_mask; /* during a run: its noise mask, one reference owned; NULL = none */
+    Reuse *reuse;     /* during a run with step caches; owned */
 };
 
 /* ---- core ---------------------------------------------------------------------------------------------- */
@@ -204,7 +207,9 @@ static Status shape_of_call(const Model *m, const ForwardCall *call, ForwardShap
         s->bias = false;
         s->n_controls = 0;
     }
+    s->part = call->part;
     read_skips(call->skip, s);
+    part_narrow(s);
     return OK;
 }
 
@@ -293,12 +298,14 @@ static void give_inputs(Args *a, const Model *m, const ForwardCall *call, const 
     const ModelDims *d = &m->dims;
 
     if (d->pooled) give(a, call->pooled ? call->pooled : m->core->zeros, "pooled");
-    for (int k = 0; k < call->n_refs && call->kv != KV_CACHED; k++)
+    for (int k = 0; k < s->n_refs && s->kv != KV_CACHED; k++)
         give(a, call->refs[k], "ref.%d", k);
     if (call->kv == KV_REFS) return;
     give(a, call->x, "x");
-    give(a, call->context, "context");
     if (call->concat) give(a, call->concat, "concat");
+    if (s->part == PART_REUSE) give(a, call->residual, "residual");
+    if (!part_has_blocks(s)) return;
+    give(a, call->context, "context");
     if (call->style) give(a, call->style, "style");
     if (call->bias) give(a, call->bias, "bias");
     give_controls(a, d, call);
@@ -328,8 +335,10 @@ Status model_forward(const Model *m, const ForwardCall *call, Error *err)
     give_inputs(&in, m, call, &shape);
     if (call->kv == KV_REFS)
         give_kv(&out, &m->dims, call, &shape);
-    else
+    else if (call->part != PART_PROBE)
         give(&out, call->out, "out");
+    if (call->part == PART_PROBE) give(&out, call->kept, "modulated");
+    if (call->part == PART_KEEP) give(&out, call->kept, "residual");
     TRY(host_enter(c->host, &c->component, err));
     TRY(host_arena(c->host, prog_arena_bytes(p), &arena, err));
     ProgRun run = { .backend = host_backend(c->host),
@@ -476,6 +485,27 @@ static float *batch_item(const Tensor *t, int64_t b)
     return tensor_f32(t) + b * (tensor_count(t) / t->shape[0]);
 }
 
+/* The velocity of every picture into out; tells how many a step cache answered for. */
+static Status velocities(const Model *m, const DenoiseCall *call, const CallInputs *in,
+                         Error *err)
+{
+    ForwardCall f = forward_of(call, in);
+    int64_t batch = call->x->shape[0];
+    bool answered = false, reused = false;
+
+    TRY(reuse_ask(m->reuse, call, &answered, err));
+    if (answered && call->reused) *call->reused += (int)batch;
+    if (answered) return OK;
+    for (int64_t b = 0; b < batch; b++) {
+        f.x = batch_item(call->x, b);
+        f.out = batch_item(call->out, b);
+        f.concat = in->concat ? batch_item(in->concat, b) : NULL;
+        TRY(reuse_forward(m->reuse, m, call, b, &f, &reused, err));
+        if (reused && call->reused) ++*call->reused;
+    }
+    return reuse_keep(m->reuse, call, err);
+}
+
 static Status denoise(Denoiser *d, const DenoiseCall *call, Error *err)
 {
     const Model *m = (const Model *)(const void *)d;
@@ -485,15 +515,9 @@ static Status denoise(Denoiser *d, const DenoiseCall *call, Error *err)
     TRY(check_call(m, call, err));
     TRY_DONE(read_references(m, call->cond, &in, err));
     TRY_DONE(read_concat(m, call, &in, err));
-    ForwardCall f = forward_of(call, &in);
     if (host_dummy(m->core->host)) tensor_fill(call->out, 0);
-    for (int64_t b = 0; b < call->x->shape[0]; b++) {
-        f.x = batch_item(call->x, b);
-        f.out = batch_item(call->out, b);
-        f.concat = in.concat ? batch_item(in.concat, b) : NULL;
-        TRY_DONE(model_forward(m, &f, err));
-        to_estimate(f.x, call->sigma, f.out, tensor_count(call->x) / call->x->shape[0]);
-    }
+    TRY_DONE(velocities(m, call, &in, err));
+    to_estimate(tensor_f32(call->x), call->sigma, tensor_f32(call->out), tensor_count(call->x));
 done:
     inputs_fini(&in);
     return status;
@@ -502,7 +526,7 @@ done:
 static Status begin(Denoiser *d, const DenoiseRun *run, Error *err)
 {
     Model *m = (Model *)(void *)d;
-    (void)err;
+    TRY(reuse_begin(m, run, &m->reuse, err));
     m->run_mask = run->mask ? tensor_ref(run->mask) : NULL;
     return OK;
 }
@@ -512,6 +536,8 @@ static void end(Denoiser *d)
     Model *m = (Model *)(void *)d;
     tensor_unref(m->run_mask);
     m->run_mask = NULL;
+    reuse_end(m->reuse);
+    m->reuse = NULL;
 }
 
 static const DenoiserClass model_class = {
@@ -618,6 +644,7 @@ Status model_with_patch(const Model *m, const Patch *patch, Model **out, Error *
     if (patch->kind == PATCH_GUIDE)
         TRY_DONE(guidance_list_add(&c->denoiser.hooks,
                                    (const GuidanceHook *)(const void *)patch->object, err));
+    c->denoiser.around = reuse_around(&c->patches);
     *out = c;
     return OK;
 done:
@@ -648,4 +675,9 @@ const ModelFamily *model_family(const Model *m)
 const Weights *model_weights(const Model *m)
 {
     return m->core->weights;
+}
+
+Host *model_host(const Model *m)
+{
+    return m->core->host;
 }

@@ -40,7 +40,7 @@ static inline void model_unref(const Model *m)
 }
 
 /* A copy with one more patch. PATCH_SAMPLING wants a ModelSampling, PATCH_GUIDE a GuidanceHook,
- * PATCH_WEIGHTS a WeightPatch as object. */
+ * PATCH_WEIGHTS a WeightPatch, PATCH_CACHE a StepCache as object. */
 Status model_with_patch(const Model *m, const Patch *patch, Model **out, Error *err);
 
 const Denoiser *model_denoiser(const Model *m); /* borrowed */
@@ -49,6 +49,7 @@ const PatchSet *model_patches(const Model *m);
 const ModelDims *model_dims(const Model *m);
 const ModelFamily *model_family(const Model *m);
 const Weights *model_weights(const Model *m); /* in BFL's names */
+Host *model_host(const Model *m);
 
 /* What one ControlNet says about one picture: residuals [target tokens, D] of the model's activation dtype
  * (model_act). */
@@ -83,7 +84,11 @@ typedef struct ForwardCall {
     KvUse kv; /* KV_REFS: x, context and out are not used */
     void *const *
         kv_memory; /* double and single blocks, then NULL where there is none: [2, rows, D] of model_act */
-    float *out; /* [channels, h, w]: the velocity */
+    ForwardPart part;
+    const float *residual; /* PART_REUSE: [tokens of x, dims.width] */
+    float *
+        kept; /* PART_KEEP: the residual, written; PART_PROBE: the modulated input [image tokens, dims.width] */
+    float *out; /* [channels, h, w]: the velocity; PART_PROBE writes none */
 } ForwardCall;
 Status model_forward(const Model *m, const ForwardCall *call, Error *err);
 /* Dtype of activations: F32 in exact, BF16 in fast precision. */

@@ -17,6 +17,7 @@ struct Host {
     KContext context;
     void *arena; /* owned */
     size_t arena_size;
+    int64_t held;  /* bytes that a run keeps beside the arena */
     Map paths;       /* owned; "folder/name" -> path, so that callers may borrow */
     Map listings;    /* owned; folder, or a running number -> Listing */
     HostMenus menus; /* all borrowed */
@@ -367,9 +368,14 @@ Status host_find_input(Host *h, const char *name, const char **path, Error *err)
 
 /* ---- memory and residency -------------------------------------------------------------------------- */
 
+void host_hold(Host *h, int64_t bytes)
+{
+    h->held += bytes;
+}
+
 Status host_arena(Host *h, size_t size, void **out, Error *err)
 {
-    if ((int64_t)size > h->use.arena_peak) h->use.arena_peak = (int64_t)size;
+    if ((int64_t)size + h->held > h->use.arena_peak) h->use.arena_peak = (int64_t)size + h->held;
     if (h->options.dummy) {
         *out = NULL;
         return OK;

@@ -69,6 +69,9 @@ void host_set_menus(Host *h, const HostMenus *menus);
 /* Arena memory shared by all programs, grown to the largest that was asked for; 64-byte aligned. */
 Status host_arena(Host *h, size_t size, void **out, Error *err);
 
+/* Memory that a run keeps beside the arena for some time (negative: gives it back), for the figures of a plan. */
+void host_hold(Host *h, int64_t bytes);
+
 /* Components. `enter` is called before a component computes: under the sequential policy it sends the
  * other components' mapped pages away first. `release` is called on the component to drop its pages. */
 typedef struct Component {

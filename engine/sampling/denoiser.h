@@ -7,6 +7,7 @@
 #include "engine/sampling/guidance.h"
 #include "engine/sampling/latent.h"
 #include "engine/sampling/sigmas.h"
+#include "engine/sampling/step_cache.h"
 
 typedef struct Denoiser Denoiser;
 
@@ -28,6 +29,7 @@ typedef struct DenoiseCall {
     int64_t full_h, full_w; /* the whole latent */
     const BlockSkip *skip;  /* NULL = none */
     Tensor *out;            /* [B,C,h,w] F32, written */
+    int *reused;            /* grows by the pictures that a step cache answered for; may be NULL */
 } DenoiseCall;
 
 /* What a run tells a model before its first call. */
@@ -51,10 +53,11 @@ struct Denoiser {
     const DenoiserClass *class;
     ModelSampling *sampling; /* one reference owned */
     LatentFormat format;
-    GuidanceList hooks; /* owned */
+    GuidanceList hooks;      /* owned */
+    const StepCache *around; /* one reference owned: acts around the guided estimate; NULL = none */
 };
 
-void denoiser_fini(Denoiser *d); /* gives back sampling and hooks */
+void denoiser_fini(Denoiser *d); /* gives back sampling, hooks and cache */
 
 static inline Denoiser *denoiser_ref(const Denoiser *d)
 {

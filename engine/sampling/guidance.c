@@ -60,6 +60,8 @@ void denoiser_fini(Denoiser *d)
 {
     ref_drop(d->sampling);
     guidance_list_fini(&d->hooks);
+    ref_drop(d->around);
+    d->around = NULL;
     d->sampling = NULL;
 }
 

@@ -79,6 +79,8 @@ struct GuiderRun {
     bool begun;           /* the denoiser's begin succeeded */
     bool force_uncond, skipped;
     int calls, saved, steps;
+    int asked, reused, last_asked; /* pictures: asked for, answered by a step cache; of the last estimate */
+    EasyRun *around;               /* owned; NULL = no cache around the estimate */
     Tensor *sigmas; /* reference owned */
     Side sides[SIDE_COUNT];
     Tensor *part[SIDE_COUNT]; /* owned: the estimate of each side */
@@ -142,6 +144,8 @@ Status guider_begin(const Guider *g, const DenoiseRun *run, bool force_uncond, G
     r->steps = (int)run->sigmas->shape[0] - 1;
     TRY_DONE(start_sides(r, run, err));
     TRY_DONE(start_hooks(r, run->latent, err));
+    if (d->around)
+        TRY_DONE(easy_begin(&d->around->easy, d->sampling, &r->around, err));
     if (d->class->begin) TRY_DONE(d->class->begin(d, run, err));
     r->begun = true;
     *out = r;
@@ -165,6 +169,7 @@ void guider_end(GuiderRun *r)
         side_fini(&r->sides[i]);
         tensor_unref(r->part[i]);
     }
+    easy_end(r->around);
     tensor_unref(r->count);
     tensor_unref(r->sigmas);
     guider_unref(r->guider);
@@ -179,6 +184,12 @@ int guider_calls(const GuiderRun *r)
 int guider_saved(const GuiderRun *r)
 {
     return r->saved;
+}
+
+void guider_reuse(const GuiderRun *r, int *reused, int *asked)
+{
+    *reused = r->reused;
+    *asked = r->asked;
 }
 
 bool guider_skipped(const GuiderRun *r)
@@ -201,6 +212,7 @@ static Status call_model(GuiderRun *r, int side, int entry, const Calling *c, co
 {
     const Part *p = &r->sides[side].parts[entry];
     Denoiser *d = r->guider->denoiser;
+    int reused = 0, batch = (int)x->shape[0];
 
     if (r->events && atomic_load(&r->events->cancel))
         return error_set(err, E_CANCELLED, "interrupted");
@@ -216,9 +228,12 @@ static Status call_model(GuiderRun *r, int side, int entry, const Calling *c, co
                          .full_h = c->x->shape[2],
                          .full_w = c->x->shape[3],
                          .skip = c->skip,
-                         .out = out };
+                         .out = out,
+                         .reused = &reused };
     TRY(d->class->denoise(d, &call, err));
-    r->calls++;
+    r->asked += batch;
+    r->reused += reused;
+    if (reused < batch) r->calls++;
     return OK;
 }
 
@@ -390,8 +405,9 @@ static Status denoise_dual(GuiderRun *r, GuidanceStep *g, const Calling *c, Erro
     return OK;
 }
 
-Status guider_denoise(GuiderRun *r, const Tensor *x, float sigma, int step, Tensor *denoised,
-                      const Tensor **uncond, Error *err)
+/* The guided estimate from the model. */
+static Status estimate(GuiderRun *r, const Tensor *x, float sigma, int step, Tensor *denoised,
+                       const Tensor **uncond, Error *err)
 {
     GuidanceStep g = new_step(r, x, sigma, step);
     Calling c = { x, sigma, step, NULL };
@@ -406,6 +422,24 @@ Status guider_denoise(GuiderRun *r, const Tensor *x, float sigma, int step, Tens
     }
     if (uncond) *uncond = g.uncond;
     return OK;
+}
+
+Status guider_denoise(GuiderRun *r, const Tensor *x, float sigma, int step, Tensor *denoised,
+                      const Tensor **uncond, Error *err)
+{
+    bool answered = false;
+
+    if (r->around) TRY(easy_ask(r->around, r, x, sigma, denoised, &answered, err));
+    if (answered) {
+        r->asked += r->last_asked;
+        r->reused += r->last_asked;
+        if (uncond) *uncond = r->part[SIDE_NEGATIVE];
+        return OK;
+    }
+    int before = r->asked;
+    TRY(estimate(r, x, sigma, step, denoised, uncond, err));
+    r->last_asked = r->asked - before;
+    return r->around ? easy_keep(r->around, r, x, sigma, denoised, err) : OK;
 }
 
 bool guider_has_mask_hook(const GuiderRun *r)

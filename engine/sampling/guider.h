@@ -54,6 +54,8 @@ Status guider_denoise(GuiderRun *r, const Tensor *x, float sigma, int step, Tens
 /* Model calls made, and negatives spared because the scale was 1. */
 int guider_calls(const GuiderRun *r);
 int guider_saved(const GuiderRun *r);
+/* Pictures that a step cache answered for, of how many that were asked for, sides and entries counted. */
+void guider_reuse(const GuiderRun *r, int *reused, int *asked);
 /* Whether the last call left the negative out. */
 bool guider_skipped(const GuiderRun *r);
 /* The run's mask hook, if the model has one: m (in place, [B,C,h,w]) at sigma. */

@@ -251,6 +251,19 @@ static void note_saved(const Sampling *s)
     events_emit(s->call->events, &(Event){ .kind = EV_NOTE, .node = s->call->node, .text = words });
 }
 
+/* Says how many model calls step caches answered. */
+static void note_reused(const Sampling *s)
+{
+    char words[80];
+    int reused = 0, asked = 0;
+
+    if (s->guider) guider_reuse(s->guider, &reused, &asked);
+    if (reused == 0) return;
+    snprintf(words, sizeof words, "%d of %d model calls were skipped", reused, asked);
+    events_emit(s->call->events,
+                &(Event){ .kind = EV_NOTE, .node = s->call->node, .text = words });
+}
+
 Status sample_custom(const SampleCall *call, Latent **output, Latent **denoised,
                      SampleStats *stats, Error *err)
 {
@@ -267,9 +280,13 @@ Status sample_custom(const SampleCall *call, Latent **output, Latent **denoised,
     }
     TRY_DONE(finish(s, walks, output, denoised, err));
     note_saved(s);
-    if (stats)
-        *stats = (SampleStats){ s->guider ? guider_calls(s->guider) : 0,
-                                s->guider ? guider_saved(s->guider) : 0 };
+    note_reused(s);
+    if (stats && s->guider) {
+        *stats = (SampleStats){ guider_calls(s->guider), guider_saved(s->guider), 0, 0 };
+        guider_reuse(s->guider, &stats->reused, &stats->asked);
+    } else if (stats) {
+        *stats = (SampleStats){ 0 };
+    }
 done:
     sampling_fini(s);
     mem_free(s);

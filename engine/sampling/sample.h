@@ -24,6 +24,7 @@ typedef struct SampleCall {
 typedef struct SampleStats {
     int model_calls; /* forward passes */
     int saved_calls; /* negatives left out because the scale was 1 */
+    int reused, asked; /* answers for one picture that a step cache gave, of how many */
 } SampleStats;
 
 /* *output: the sampler's result; *denoised: the clean estimate of the last step (the result itself when no

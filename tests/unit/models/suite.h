@@ -19,6 +19,7 @@ int group_names(void);
 int group_flux1(void);
 int group_flux2(void);
 int group_cost(void);
+int group_reuse(void);
 
 /* <shared>/vectors/<name> into buf; skips the test when the folder is absent. */
 void vector_path(const char *name, char *buf, size_t size);

@@ -12,5 +12,6 @@ int main(int argc, char **argv)
     failed += run_guidance_tests();
     failed += run_cond_tests();
     failed += run_sample_tests();
+    failed += run_step_cache_tests();
     return failed;
 }

@@ -20,6 +20,7 @@ int run_samplers_tests(void);
 int run_guidance_tests(void);
 int run_cond_tests(void);
 int run_sample_tests(void);
+int run_step_cache_tests(void);
 
 typedef struct Vectors {
     JsonDoc *json;
