@@ -353,7 +353,7 @@ static bool is_block(KDtype t)
 
 static Status decode_blocks(const Entry *e, float *out, Error *err)
 {
-    KWeight kw = { .data = e->data, .dtype = e->type, .k = e->row };
+    KWeight kw = { .data = e->data, .dtype = e->type, .k = e->row, .quant = e->quant };
 
     if (e->row <= 0) return OK;
     kw.n = e->count / e->row;
@@ -369,10 +369,9 @@ static Status decode(const Entry *e, float *out, Error *err)
 {
     size_t step;
 
-    if (e->foreign) return error_set(err, E_UNSUPPORTED, "it is quantised as %s", e->foreign);
     if (e->type == K_DTYPE_COUNT)
         return error_set(err, E_TYPE, "dtype %s holds no weights", e->dtype);
-    if (is_block(e->type)) return decode_blocks(e, out, err);
+    if (e->quant || is_block(e->type)) return decode_blocks(e, out, err);
     step = k_dtype_block_bytes(e->type);
     for (int64_t i = 0; i < e->count; i++)
         out[i] = widen[e->type](e->data + (size_t)i * step);
@@ -399,7 +398,7 @@ static KDtype cast_of(const Weights *w, const Entry *e)
     KDtype cast = w->source->options.cast;
     bool fp8 = cast == K_F8_E4M3 || cast == K_F8_E5M2;
 
-    return fp8 && !e->scale && !is_block(e->type) ? cast : K_F32;
+    return fp8 && !e->scale && !e->quant && !is_block(e->type) ? cast : K_F32;
 }
 
 static Status decode_all(const Weights *w, const Entry *e, float *out, Error *err)
@@ -432,7 +431,7 @@ static float *room_for(const Weights *w, const Entry *e)
 
 static Status widened(const Weights *w, Entry *e, const float **out, Error *err)
 {
-    bool direct = e->type == K_F32 && !e->foreign && cast_of(w, e) == K_F32 &&
+    bool direct = e->type == K_F32 && cast_of(w, e) == K_F32 &&
                   is_aligned(e->data, sizeof(float)) && !w->source->options.dummy;
     float *room;
 
@@ -504,7 +503,7 @@ Status weights_view(const Weights *w, const char *name, KView *out, Error *err)
     Entry *e = NULL;
 
     TRY(find(w, name, &e, err));
-    if (e->type == K_DTYPE_COUNT || is_block(e->type) || e->ndim > K_MAX_DIMS) {
+    if (e->type == K_DTYPE_COUNT || e->quant || is_block(e->type) || e->ndim > K_MAX_DIMS) {
         error_set(err, E_TYPE, "tensor %s: dtype %s with %d dimensions has no plain view", name,
                   e->dtype, e->ndim);
         return at_file(w, E_TYPE, err);
@@ -528,11 +527,7 @@ static Status check_matrix(const Entry *e, const char *name, int64_t n, int64_t 
         return error_set(err, E_SHAPE, "tensor %s is [%lld, %lld], [%lld, %lld] is expected",
                          name, (long long)rows, (long long)columns, (long long)(n ? n : rows),
                          (long long)(k ? k : columns));
-    if (e->foreign)
-        return error_set(err, E_UNSUPPORTED,
-                         "tensor %s is quantised as %s, which no kernel reads", name,
-                         e->foreign);
-    if (e->type == K_DTYPE_COUNT || (e->type >= K_I64 && e->type <= K_U8))
+    if (e->type == K_DTYPE_COUNT || (!e->quant && e->type >= K_I64 && e->type <= K_U8))
         return error_set(err, E_TYPE, "tensor %s: dtype %s holds no weights", name, e->dtype);
     return OK;
 }
@@ -594,12 +589,16 @@ static Status fill_matrix(const Weights *w, Entry *e, KWeight *out, Error *err)
 {
     size_t row_bytes, align = is_block(e->type) ? 1 : k_dtype_block_bytes(e->type);
 
-    *out =
-        (KWeight){ .data = e->data, .dtype = e->type, .n = e->shape[0], .cast = cast_of(w, e) };
+    *out = (KWeight){ .data = e->data,
+                      .dtype = e->type,
+                      .n = e->shape[0],
+                      .quant = e->quant,
+                      .int8_x = e->int8_x,
+                      .cast = cast_of(w, e) };
     out->k = e->count / out->n;
     row_bytes = k_row_bytes(e->type, out->k);
     out->row_bytes = (int64_t)row_bytes;
-    if (e->type == K_F64 || (row_bytes == 0 && out->k > 0)) return copy_as_f32(w, e, out, err);
+    if (e->type == K_F64 || (row_bytes == 0 && out->k > 0 && !e->quant)) return copy_as_f32(w, e, out, err);
     if (!is_aligned(e->data, align) && !w->source->options.dummy)
         TRY(copy_aligned(w, e, out, err));
     return attach_scale(w, e, out, err);

@@ -5,8 +5,9 @@
  * through a prefix or other names. Not thread-safe: lookups keep small widened tensors.
  *
  * What a matrix needs beside its codes is resolved here: FP8 with a scale (X.scale_weight under a
- * `scaled_fp8` marker; X.weight_scale with X.comfy_quant; the header's `_quantization_metadata`). A
- * scale without its marker is not applied, as in ComfyUI.
+ * `scaled_fp8` marker; X.weight_scale with X.comfy_quant; the header's `_quantization_metadata`), the other
+ * formats of such records, and bitsandbytes' NF4, FP4 and int8. Shapes are the logical ones, codes counted as
+ * elements. A scale without its marker is not applied, as in ComfyUI. docs/formats.md has the list.
  */
 #ifndef WEFT_FORMATS_WEIGHTS_H
 #define WEFT_FORMATS_WEIGHTS_H
@@ -18,12 +19,13 @@
 typedef struct Weights Weights; /* shared by reference: weights_ref, weights_unref */
 
 typedef struct WeightsOptions {
-    bool dummy; /* no tensor's contents are ever read: scales are 1, widened tensors are 0 */
+    bool dummy; /* only headers and quantisation records are read: scales are 1, widened tensors are 0 */
     KDtype
         cast; /* K_F32 (zero) = none; K_F8_E4M3 or K_F8_E5M2 rounds every plain tensor to it */
 } WeightsOptions;
 
-/* options may be NULL. Errors: E_IO, E_FORMAT (file and offset), E_UNSUPPORTED (a pickle), E_NOMEM. */
+/* options may be NULL. Errors: E_IO, E_FORMAT (file and offset, or layer), E_UNSUPPORTED (a pickle; a
+ * quantisation that no kernel reads, by name), E_NOMEM. */
 Status weights_open(const char *path, const WeightsOptions *options, Weights **out, Error *err);
 
 /* One tensor of a table without contents. */

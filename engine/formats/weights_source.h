@@ -19,8 +19,9 @@ typedef struct Entry {
     int64_t
         interleaved_heads; /* rows are in llama.cpp's order for so many heads; 0 = in order */
     size_t size;
-    struct Entry *scale;  /* of an FP8 matrix, or NULL */
-    const char *foreign;  /* name of a quantisation that no kernel reads, or NULL */
+    struct Entry *scale;  /* one number for the whole matrix, or NULL */
+    const KQuant *quant;  /* tables of a quantised matrix, or NULL */
+    bool int8_x;          /* its record asks for quantised activations */
     const float *widened; /* kept by weights_f32; lies in the source's arena */
     const void *copy;     /* kept by weights_matrix when the file's own bytes cannot serve */
 } Entry;
@@ -50,7 +51,7 @@ Status source_from_shapes(const char *path, KDtype type, const WeightsShape *row
 /* Fills `table` from a mapped GGUF file (weights_gguf.c). */
 Status source_add_gguf(Source *s, Map *table, const FileMap *map, Error *err);
 
-/* Ties FP8 matrices to their scales and marks quantisations that no kernel reads. */
+/* Ties quantised matrices to their scales and tables. */
 Status source_resolve_scales(Source *s, Map *table, Error *err);
 
 #endif

@@ -22,6 +22,7 @@ static KWeight find_matrix(Net *n, const char *name, const char *ending, int64_t
     if (!n->w) return w;
     snprintf(full, sizeof full, "%s%s%s", n->prefix, name, ending);
     if (weights_matrix(n->w, full, rows, cols, &w, &err) != OK) prog_fail(n->p, &err);
+    w.int8_x = false; /* prompts are encoded with activations as they are, whatever the file says */
     return w;
 }
 

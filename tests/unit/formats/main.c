@@ -55,6 +55,7 @@ int main(int argc, char **argv)
     failed += run_gguf_tests();
     failed += run_image_tests();
     failed += run_png_meta_tests();
+    failed += run_quant_tests();
     failed += run_safetensors_tests();
     failed += run_weights_tests();
     return failed ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -302,16 +302,19 @@ static void test_marks(void **state)
     for (int with_header = 0; with_header < 2; with_header++) {
         made_path(&m, "marks.safetensors");
         assert_ok(safetensors_write(m.path, items, 11, meta, (size_t)with_header, &err), &err);
+        if (!with_header) { /* an FP8 matrix marked as packed FP4 */
+            assert_int_equal(weights_open(m.path, NULL, &w, &err), E_FORMAT);
+            unmake(&m);
+            continue;
+        }
         assert_ok(weights_open(m.path, NULL, &w, &err), &err);
         for (int i = 0; i < 4; i++) {
-            bool scaled = with_header ? i < 3 : i == 1 || i == 3;
+            bool scaled = i < 3;
 
-            if (!with_header && i == 2) continue;
             assert_ok(weights_f32_into(w, names[i], got, 2, &err), &err);
             assert_true(got[0] == (scaled ? 2.0f : 1.0f));
         }
-        assert_int_equal(weights_matrix(w, "c.weight", 1, 2, &kw, &err),
-                         with_header ? OK : E_UNSUPPORTED);
+        assert_ok(weights_matrix(w, "c.weight", 1, 2, &kw, &err), &err);
         weights_unref(w);
         unmake(&m);
     }
