@@ -213,6 +213,7 @@ static Status read_literal(Graph *g, const char *value, Literal *out, Error *err
     if (status == OK && scalar && out->kind == LIT_TEXT)
         status = literal_text(g->arena, json_string(json_root(doc)),
                               json_string_length(json_root(doc)), out, err);
+    out->source = NULL;
     json_free(doc);
     return status;
 }

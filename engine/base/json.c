@@ -768,6 +768,17 @@ const Json *json_get(const Json *object, const char *key)
     return NULL;
 }
 
+const Json *json_parent(const Json *j)
+{
+    return node(j)->parent ? &node(j)->parent->base : NULL;
+}
+
+const char *json_text(const JsonDoc *doc, size_t *length)
+{
+    *length = doc->length;
+    return doc->text;
+}
+
 int64_t json_offset(const Json *j)
 {
     return j ? node(j)->offset : -1;

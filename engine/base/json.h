@@ -47,6 +47,11 @@ const Json *json_at(const Json *array, size_t index);
 const char *json_key(const Json *member);
 const Json *json_get(const Json *object, const char *key); /* NULL when absent; hashed when large */
 
+/* The array or object that holds a value, NULL for the root. */
+const Json *json_parent(const Json *node);
+/* The text that the document was read from. */
+const char *json_text(const JsonDoc *doc, size_t *length);
+
 /* Where a value starts. */
 int64_t json_offset(const Json *node);
 void json_line_column(const JsonDoc *doc, int64_t offset, int *line, int *column);

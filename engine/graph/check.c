@@ -76,10 +76,13 @@ Status check_find(Check *c, FindingKind kind, int node, const GraphInput *at, Fi
     TRY(add(c->report, kind, kinds[kind].severity, out, c->err));
     (*out)->node = node;
     if (node >= 0) (*out)->offset = c->graph->nodes[node].offset;
+    if (node >= 0) (*out)->source = c->graph->nodes[node].source;
     if (!at) return OK;
     (*out)->at = at;
     (*out)->input = at->name;
-    if (at->raw) (*out)->offset = json_offset(at->raw);
+    if (!at->source) return OK;
+    (*out)->source = at->source;
+    (*out)->offset = json_offset(at->source);
     return OK;
 }
 
@@ -182,6 +185,7 @@ static Status take_notes(Check *c)
                       n->error.node[0] ? graph_find(c->graph, n->error.node) : -1, c->err));
         f = &c->report->items[c->report->count - 1];
         f->kind = FIND_PARSER;
+        f->source = n->source;
     }
     return OK;
 }

@@ -62,6 +62,7 @@ typedef struct Finding {
     const char *got_type; /* FIND_TYPE */
     const int *cycle;     /* FIND_CYCLE: node indices */
     int n_cycle;
+    const Json *source; /* what it is about in the document, NULL = all of it; borrowed */
     const Error *error; /* FIND_PARSER, FIND_LINT: the record as it was given */
 } Finding;
 

@@ -82,12 +82,13 @@ Status graph_keep_doc(Graph *g, JsonDoc *doc, Error *err)
     return OK;
 }
 
-Status graph_note(Graph *g, const Error *note, Error *err)
+Status graph_note(Graph *g, const Error *note, const Json *source, Error *err)
 {
     GraphNote *n = arena_alloc(g->arena, sizeof *n);
 
     if (!n) return no_memory(err);
     n->error = *note;
+    n->source = source;
     *g->notes_end = n;
     g->notes_end = &n->next;
     return OK;
@@ -110,7 +111,7 @@ static Status note_duplicate(Graph *g, const char *id, Error *err)
     note.severity = SEV_WARNING;
     memcpy(note.rule, "W101", 5);
     error_at_node(&note, id, NULL);
-    return graph_note(g, &note, err);
+    return graph_note(g, &note, NULL, err);
 }
 
 static Status restart_node(Graph *g, int index, Error *err)
@@ -246,6 +247,7 @@ Status graph_set_literal(Graph *g, int node, const char *name, const Literal *va
 
     TRY(fresh_input(g, node, name, &in, err));
     in->value = *value;
+    in->source = value->source;
     return OK;
 }
 
@@ -280,7 +282,7 @@ Status graph_set_json(Graph *g, int node, const char *name, const Json *value, E
     GraphInput *in;
 
     TRY(fresh_input(g, node, name, &in, err));
-    in->raw = value;
+    in->raw = in->source = value;
     if (!json_is(value, JSON_ARRAY)) return literal_from_json(g->arena, value, &in->value, err);
     read_link(value, in);
     return OK;

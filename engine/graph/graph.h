@@ -25,6 +25,8 @@ typedef struct GraphInput {
     const char *name;
     const Json
         *raw; /* as in the file, NULL when a parser computed it; borrowed from the document */
+    const Json *source; /* where it stands in the document: the value, or the drawing's stored value or
+                         * socket; NULL = nowhere. Borrowed */
     bool is_link;
     LinkFault fault;
     const char *origin_id; /* link: as written; NULL when it is no text */
@@ -44,6 +46,7 @@ typedef struct GraphNode {
     bool no_inputs;        /* the file has no "inputs" object */
     const Json *raw;       /* the node's object; borrowed, NULL when built */
     const Json *raw_class; /* class_type as written; borrowed */
+    const Json *source;    /* its object in the document, whatever the format; borrowed */
     int64_t offset;        /* of the node's object in the file, -1 when unknown */
     const char *changed;   /* token from outside the graph, NULL = none */
     bool never_cached;     /* the token could not be had */
@@ -52,6 +55,7 @@ typedef struct GraphNode {
 /* A diagnostic that a parser met on the way; check puts it into its report. */
 typedef struct GraphNote {
     Error error;
+    const Json *source; /* what it is about, NULL = the document; borrowed */
     struct GraphNote *next;
 } GraphNote;
 
@@ -68,6 +72,9 @@ typedef struct Graph {
     GraphNode *nodes; /* owned */
     int count, capacity;
     Map by_id;                 /* id to index + 1 */
+    bool embedded; /* doc stood as a text inside another: its lines are none of the file's */
+    bool drawing;  /* doc is the editor's (UI) format */
+    const Json *root; /* of the workflow in doc; NULL when built */
     const char *extra_pnginfo; /* JSON object as text, for metadata; NULL = none */
     GraphNote *notes, **notes_end;
 } Graph;
@@ -92,8 +99,8 @@ Status graph_set_literal(Graph *g, int node, const char *name, const Literal *va
 Status graph_set_json(Graph *g, int node, const char *name, const Json *value, Error *err);
 /* Removes an input; no effect when there is none. */
 void graph_unset(Graph *g, int node, const char *name);
-/* Keeps a diagnostic for check's report. */
-Status graph_note(Graph *g, const Error *note, Error *err);
+/* Keeps a diagnostic for check's report; source (may be NULL) is what it is about. */
+Status graph_note(Graph *g, const Error *note, const Json *source, Error *err);
 
 /* Finds each link's origin and each node's class (table may be NULL: origins only). */
 Status graph_bind(Graph *g, const NodeTable *table, Error *err);

@@ -119,7 +119,7 @@ Literal literal_float(double f)
     return (Literal){ .kind = LIT_FLOAT, .f = f };
 }
 
-Status literal_from_json(Arena *arena, const Json *json, Literal *out, Error *err)
+static Status read_json(Arena *arena, const Json *json, Literal *out, Error *err)
 {
     const char *text;
     bool good;
@@ -146,6 +146,13 @@ Status literal_from_json(Arena *arena, const Json *json, Literal *out, Error *er
         *out = (Literal){ .kind = LIT_JSON, .json = json };
         return OK;
     }
+}
+
+Status literal_from_json(Arena *arena, const Json *json, Literal *out, Error *err)
+{
+    TRY(read_json(arena, json, out, err));
+    out->source = json;
+    return OK;
 }
 
 /* ---- reading one ------------------------------------------------------------------------- */

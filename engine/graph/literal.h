@@ -25,6 +25,7 @@ typedef struct Literal {
     size_t length;    /* of text */
     double f;         /* FLOAT */
     const Json *json; /* JSON: an object or array of the document */
+    const Json *source; /* the value that it was read from, NULL = made otherwise; borrowed */
 } Literal;
 
 Status literal_from_json(Arena *arena, const Json *json, Literal *out, Error *err);

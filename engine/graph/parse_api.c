@@ -95,7 +95,7 @@ static Status read_node(Graph *g, const JsonDoc *doc, const Json *member, Error 
         return class_not_text(doc, member, class_type, err);
     TRY(graph_add_node(g, json_key(member), class_type ? json_string(class_type) : NULL,
                        title_of(member), &index, err));
-    g->nodes[index].raw = member;
+    g->nodes[index].raw = g->nodes[index].source = member;
     g->nodes[index].raw_class = class_type;
     g->nodes[index].offset = json_offset(member);
     return read_inputs(g, index, member, err);
@@ -112,7 +112,7 @@ static Status note_duplicates(Graph *g, const JsonDoc *doc, Error *err)
         error_fix(&note, "remove the earlier one");
         fail(&note, doc, member, "W101");
         note.severity = SEV_WARNING;
-        TRY(graph_note(g, &note, err));
+        TRY(graph_note(g, &note, member, err));
     }
     return OK;
 }
@@ -140,6 +140,7 @@ Status parse_api_json(JsonDoc *doc, const Json *prompt, Graph **out, Error *err)
 
     TRY(read_prompt(doc, prompt, &g, err));
     graph_own_doc(g, doc);
+    g->root = prompt;
     *out = g;
     return OK;
 }

@@ -91,6 +91,8 @@ Status parse_ui_json(JsonDoc *doc, const Json *workflow, const UiOptions *option
     if (status == OK) status = keep_workflow(&ui, e);
     if (status == OK) {
         graph_own_doc(ui.graph, doc);
+        ui.graph->drawing = true;
+        ui.graph->root = workflow;
         *out = ui.graph;
         ui.graph = NULL;
     }
@@ -141,6 +143,7 @@ Status parse_document(const char *text, size_t length, const UiOptions *options,
     JsonDoc *doc = NULL;
     const Json *root;
     DocKind kind;
+    bool embedded = false;
     Status status = OK;
 
     error_clear(e);
@@ -148,6 +151,7 @@ Status parse_document(const char *text, size_t length, const UiOptions *options,
     root = json_root(doc);
     kind = parse_kind(root);
     if (kind == DOC_METADATA) {
+        embedded = json_is(inner_document(root), JSON_STRING);
         TRY_DONE(unwrap(&doc, &root, e));
         kind = parse_kind(root);
     }
@@ -161,6 +165,7 @@ Status parse_document(const char *text, size_t length, const UiOptions *options,
         goto done;
     }
     doc = NULL;
+    (*out)->embedded = embedded;
 done:
     json_free(doc);
     return status;

@@ -69,10 +69,11 @@ typedef struct Written {
     const char *name, *type;
     bool marked; /* has `widget` */
     int link;
+    const Json *json;
 } Written;
 
-static Status note_dangling(UiDoc *doc, const UiNode *node, const char *input, const char *link,
-                            Error *err)
+static Status note_dangling(UiDoc *doc, const UiNode *node, const Json *socket,
+                            const char *input, const char *link, Error *err)
 {
     Error note;
 
@@ -81,6 +82,7 @@ static Status note_dangling(UiDoc *doc, const UiNode *node, const char *input, c
               link);
     error_fix(&note, "connect it again and save");
     error_at_input(&note, input);
+    ui_at(doc, &note, "E103", socket);
     return ui_note(doc, &note, "E103", SEV_WARNING, node, err);
 }
 
@@ -92,11 +94,11 @@ static Status read_written(UiDoc *doc, UiLevel *level, UiNode *node, const Json 
     const char *type = object ? json_string(json_get(json, "type")) : NULL;
     const char *link = object ? ui_text(json_get(json, "link")) : NULL;
 
-    *out = (Written){ .name = name ? name : "", .type = type ? type : "*" };
+    *out = (Written){ .name = name ? name : "", .type = type ? type : "*", .json = json };
     out->marked = object && json_is(json_get(json, "widget"), JSON_OBJECT);
     out->link = ui_index(&level->link_id, link);
     if (out->link >= 0) level->links[out->link].used = true;
-    return link && out->link < 0 ? note_dangling(doc, node, out->name, link, err) : OK;
+    return link && out->link < 0 ? note_dangling(doc, node, json, out->name, link, err) : OK;
 }
 
 static Status read_all_written(UiDoc *doc, UiLevel *level, UiNode *node, Written **out,
@@ -119,6 +121,7 @@ static Status read_all_written(UiDoc *doc, UiLevel *level, UiNode *node, Written
 static void take_written(UiNode *node, int socket, const Written *written, int index)
 {
     node->inputs[socket].link = written[index].link;
+    node->inputs[socket].json = written[index].json;
     node->socket_of[index] = socket;
 }
 

@@ -55,7 +55,7 @@ static bool names_files(const UiNode *node, const char *widget)
     return false;
 }
 
-static Status note_rewritten(UiDoc *doc, const UiNode *node, const char *widget, Error *err)
+static Status note_rewritten(UiDoc *doc, const UiNode *node, const UiWidget *w, Error *err)
 {
     Error note;
 
@@ -64,8 +64,11 @@ static Status note_rewritten(UiDoc *doc, const UiNode *node, const char *widget,
               "the text contains {|} or comments and is rewritten as the editor "
               "does it");
     error_fix(&note, "escape them with a backslash to keep them");
-    error_at_input(&note, widget);
-    return ui_note(doc, &note, "W107", SEV_WARNING, node, err);
+    error_at_input(&note, w->name);
+    ui_at(doc, &note, "W107", w->value.source);
+    ui_at_node(doc, &note, "W107", node);
+    note.severity = SEV_WARNING;
+    return graph_note(doc->graph, &note, w->value.source, err);
 }
 
 static Status final_value(UiDoc *doc, const UiNode *node, const UiWidget *w, Literal *out,
@@ -74,13 +77,17 @@ static Status final_value(UiDoc *doc, const UiNode *node, const UiWidget *w, Lit
     *out = w->value;
     if (w->row && w->row->flags & SOCK_F_DYNAMIC_PROMPTS) {
         TRY(ui_choose(doc, &w->value, out, err));
+        out->source = w->value.source;
         bool rewritten =
             out->kind == LIT_TEXT &&
             (out->length != w->value.length || memcmp(out->text, w->value.text, out->length));
-        if (rewritten) return note_rewritten(doc, node, w->name, err);
+        if (rewritten) return note_rewritten(doc, node, w, err);
         return OK;
     }
-    return names_files(node, w->name) ? ui_file_name(doc, &w->value, out, err) : OK;
+    if (!names_files(node, w->name)) return OK;
+    TRY(ui_file_name(doc, &w->value, out, err));
+    out->source = w->value.source;
+    return OK;
 }
 
 static Status emit_widgets(UiDoc *doc, int path, int index, int at, Error *err)
@@ -120,15 +127,17 @@ static Status emit_scripted(UiDoc *doc, const UiNode *node, int at, Error *err)
 
 static Status emit_wire(UiDoc *doc, int path, int index, int input, int at, Str *id, Error *err)
 {
-    const char *name = doc->paths[path].level->nodes[index].inputs[input].name;
+    const UiSocket *socket = &doc->paths[path].level->nodes[index].inputs[input];
     UiFound found = { 0 };
 
     TRY(ui_resolve(doc, path, index, input, &found, err));
     if (found.kind == FOUND_VALUE)
-        return graph_set_literal(doc->graph, at, name, found.value, err);
+        return graph_set_literal(doc->graph, at, socket->name, found.value, err);
     if (found.kind == FOUND_NOTHING) return OK;
     TRY(write_id(doc, found.path, found.node, id, err));
-    return graph_set_link(doc->graph, at, name, id->text ? id->text : "", found.slot, err);
+    TRY(graph_set_link(doc->graph, at, socket->name, id->text ? id->text : "", found.slot, err));
+    graph_input(&doc->graph->nodes[at], socket->name)->source = socket->json;
+    return OK;
 }
 
 /* ---- nodes ------------------------------------------------------------------------------- */
@@ -161,6 +170,7 @@ static Status emit_node(UiDoc *doc, int path, int index, Str *id, Error *err)
     TRY(graph_add_node(doc->graph, id->text ? id->text : "", node->type, title_of(node), &at,
                        err));
     doc->graph->nodes[at].offset = json_offset(node->json);
+    doc->graph->nodes[at].source = node->json;
     if (node->nameless) TRY(note_nameless(doc, node, err));
     TRY(emit_widgets(doc, path, index, at, err));
     TRY(emit_scripted(doc, node, at, err));

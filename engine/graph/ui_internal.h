@@ -25,6 +25,7 @@ enum { FROM_NOWHERE = -1, FROM_BOUNDARY = -2 }; /* UiLink.origin without a node 
 
 typedef struct UiSocket {
     const char *name, *type;
+    const Json *json; /* its entry in the file, NULL = none */
     int link;    /* index in the level's links, -1 = none */
     bool widget; /* belongs to a widget of the node */
 } UiSocket;

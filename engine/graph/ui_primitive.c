@@ -138,9 +138,10 @@ static Status write_value(UiDoc *doc, const Literal *value, const Range *range, 
     if (!ok)
         w->value = *value;
     else if (w->row->type == SOCK_INT)
-        return snap_int(doc, &number, w->row, range, &w->value, err);
+        TRY(snap_int(doc, &number, w->row, range, &w->value, err));
     else
         w->value = snap_float(&number, w->row, range);
+    w->value.source = value->source;
     return OK;
 }
 

@@ -36,7 +36,7 @@ Status ui_note(UiDoc *doc, Error *note, const char *rule, Severity severity, con
         ui_at_node(doc, note, rule, node);
     else
         ui_at(doc, note, rule, NULL);
-    return graph_note(doc->graph, note, err);
+    return graph_note(doc->graph, note, node ? node->json : NULL, err);
 }
 
 const char *ui_text(const Json *value)

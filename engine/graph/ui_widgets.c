@@ -113,8 +113,8 @@ static bool is_sampler(const UiNode *node, const char *widget)
            (strcmp(node->type, "KSampler") == 0 || strcmp(node->type, "KSamplerAdvanced") == 0);
 }
 
-static Status stored_value(UiDoc *doc, const UiNode *node, const Json *stored, UiWidget *w,
-                           Error *err)
+static Status read_stored(UiDoc *doc, const UiNode *node, const Json *stored, UiWidget *w,
+                          Error *err)
 {
     const char *text = json_string(stored);
 
@@ -124,6 +124,14 @@ static Status stored_value(UiDoc *doc, const UiNode *node, const Json *stored, U
     if (text && is_sampler(node, w->name) && str_starts_with(text, "sample_"))
         return literal_text(doc->graph->arena, text + 7, strlen(text + 7), &w->value, err);
     return literal_from_json(doc->graph->arena, stored, &w->value, err);
+}
+
+static Status stored_value(UiDoc *doc, const UiNode *node, const Json *stored, UiWidget *w,
+                           Error *err)
+{
+    TRY(read_stored(doc, node, stored, w, err));
+    w->value.source = stored;
+    return OK;
 }
 
 /* ---- known classes ----------------------------------------------------------------------- */
@@ -156,6 +164,7 @@ static Status compare_forms(const Walk *walk, const UiWidget *w, const Json *pos
         error_set(&note, E_FORMAT, "%.80s by position, %.80s by name", a.text, b.text);
         error_fix(&note, "the value by position is taken; save the workflow again");
         error_at_input(&note, w->name);
+        ui_at(walk->doc, &note, "W105", position);
         status = ui_note(walk->doc, &note, "W105", SEV_WARNING, walk->node, err);
     }
     str_fini(&a);
