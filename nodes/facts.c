@@ -34,8 +34,8 @@
 #define W(n, f, t, d) { .name = n, .type = SOCK_OTHER, .type_name = t, .flags = f, .sdef = d }
 #define H(n, f) { .name = n, .type = SOCK_STRING, .flags = f }
 #define E { .name = NULL }
-#define N(n, di, ca, in, out, f) \
-    { .class_type = n, .display = di, .category = ca, .doc = known_doc, .inputs = rows + in, .outputs = rows + out, .flags = f }
+#define N(n, di, ca, in, out, f, st) \
+    { .class_type = n, .display = di, .category = ca, .doc = known_doc, .inputs = rows + in, .outputs = rows + out, .flags = f, .stage = st }
 
 static const char known_doc[] = "Known by its sockets and defaults; files that use it are read and checked.";
 

@@ -99,6 +99,7 @@ typedef enum NodeStage {
     STAGE_LORA,
     STAGE_ATTENTION,
     STAGE_SAMPLING,
+    STAGE_BLOCKS, /* what replaces or adds to single blocks: traced into a compiled graph */
     STAGE_GUIDE, /* CFG functions and other model patches without a slot of their own */
     STAGE_COMPILE,
     STAGE_CACHE, /* step caches: outside compile */

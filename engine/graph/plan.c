@@ -30,6 +30,7 @@ static const char *const stages[] = {
     [STAGE_LORA] = "lora",
     [STAGE_ATTENTION] = "attention",
     [STAGE_SAMPLING] = "sampling",
+    [STAGE_BLOCKS] = "blocks",
     [STAGE_GUIDE] = "guide",
     [STAGE_COMPILE] = "compile",
     [STAGE_CACHE] = "cache",
