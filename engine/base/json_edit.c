@@ -20,7 +20,14 @@ typedef struct Edit {
     const char *key, *text;
 } Edit;
 
-enum { MARK_CLOSED = 1, MARK_BUSY = 2, MARK_GROWN = 4, MARK_SHRUNK = 8, MARK_NAMED = 16, MARK_GONE = 32 };
+enum {
+    MARK_CLOSED = 1,
+    MARK_BUSY = 2,
+    MARK_GROWN = 4,
+    MARK_SHRUNK = 8,
+    MARK_NAMED = 16,
+    MARK_GONE = 32
+};
 
 typedef struct NodeMark {
     const Json *at; /* NULL = free */
@@ -313,10 +320,9 @@ void json_edit_remove(JsonEdit *e, const Json *value)
 void json_edit_add_member(JsonEdit *e, const Json *object, const char *key, const char *text)
 {
     if (!json_is(object, JSON_OBJECT) || e->ragged) e->spoilt = true;
-    push(e, (Edit){ .kind = EDIT_ADD,
-                    .at = object,
-                    .key = keep_key(e, key),
-                    .text = keep(e, text) });
+    push(e,
+         (Edit){
+             .kind = EDIT_ADD, .at = object, .key = keep_key(e, key), .text = keep(e, text) });
 }
 
 void json_edit_add_item(JsonEdit *e, const Json *array, const char *text)

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "engine/base/mem.h"
 #include "engine/graph/check_internal.h"
@@ -65,6 +66,7 @@ static Status add(CheckReport *r, FindingKind kind, Severity severity, Finding *
                        .severity = severity,
                        .rule = kinds[kind].rule,
                        .node = -1,
+                       .other = -1,
                        .message = "",
                        .fix = "",
                        .offset = -1 };
@@ -134,6 +136,7 @@ Status check_add(CheckReport *report, const Error *finding, int node, Error *err
     f->fix = copy->fix;
     f->error = copy;
     f->offset = copy->offset;
+    if (node >= 0) f->source = report->graph->nodes[node].source;
     if (f->offset < 0 && node >= 0) f->offset = report->graph->nodes[node].offset;
     return OK;
 }
@@ -216,6 +219,7 @@ static Status unknown_class(Check *c, int node)
     TRY(check_say(c, &f->message, "unknown node class %.80s", n->class_type));
     TRY(list_classes(c));
     nearest = str_nearest(n->class_type, c->class_names, c->n_classes);
+    if (nearest && strcasecmp(nearest, n->class_type) == 0) f->want = nearest;
     if (nearest) return check_say(c, &f->fix, "did you mean %s?", nearest);
     return check_say(c, &f->fix, "`weft nodes` lists the classes that are known");
 }
@@ -354,6 +358,22 @@ static Status missing_inputs_object(Check *c, int node)
     return check_say(c, &f->fix, "give it one, {} when it has no inputs");
 }
 
+/* A class of the same inputs and outputs takes its place, where there is one. */
+static Status deprecated(Check *c, const NodeDef *def, Finding *f)
+{
+    static const struct {
+        const char *old, *now;
+    } successors[] = { { "ControlNetApplySD3", "ControlNetApplyAdvanced" } };
+
+    TRY(check_say(c, &f->message, "%s is deprecated", def->class_type));
+    for (size_t i = 0; i < sizeof successors / sizeof *successors; i++) {
+        if (strcmp(successors[i].old, def->class_type) != 0) continue;
+        f->want = successors[i].now;
+        return check_say(c, &f->fix, "use %s", successors[i].now);
+    }
+    return OK;
+}
+
 static Status class_facts(Check *c, int node)
 {
     const NodeDef *def = c->graph->nodes[node].def;
@@ -367,7 +387,7 @@ static Status class_facts(Check *c, int node)
     }
     if (def->flags & NODE_F_DEPRECATED) {
         TRY(check_find(c, FIND_DEPRECATED, node, NULL, &f));
-        TRY(check_say(c, &f->message, "%s is deprecated", def->class_type));
+        TRY(deprecated(c, def, f));
     }
     if (!(def->flags & NODE_F_EXPERIMENTAL)) return OK;
     TRY(check_find(c, FIND_EXPERIMENTAL, node, NULL, &f));

@@ -60,7 +60,9 @@ typedef struct Finding {
     const char
         *why; /* Python's words for FIND_CONVERT and bad links; hook's text for FIND_CUSTOM */
     const char *got_type; /* FIND_TYPE */
-    const int *cycle;     /* FIND_CYCLE: node indices */
+    int other;            /* another node that a correction needs, -1 = none */
+    const char *want; /* what a correction writes: JSON text, or the rule's own; NULL = none */
+    const int *cycle; /* FIND_CYCLE: node indices */
     int n_cycle;
     const Json *source; /* what it is about in the document, NULL = all of it; borrowed */
     const Error *error; /* FIND_PARSER, FIND_LINT: the record as it was given */

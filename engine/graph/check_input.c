@@ -1,4 +1,5 @@
 /* check_input.c - checks one declared input of a node: its link, or its literal. */
+#include <ctype.h>
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -71,6 +72,46 @@ static Status fix_missing(Check *c, const Socket *s, Finding *f)
     }
 }
 
+Status check_want(Check *c, Finding *f)
+{
+    f->want = c->text.failed ? NULL : arena_strdup(c->report->arena, c->text.text);
+    return f->want ? OK : error_set(c->err, E_NOMEM, "out of memory");
+}
+
+/* The class's own default as JSON; none where the class names none. */
+static Status want_default(Check *c, const Socket *s, Finding *f)
+{
+    const char *text = s->sdef;
+
+    str_clear(&c->text);
+    if (!socket_is_widget(s)) return OK;
+    switch (s->type) {
+    case SOCK_INT:
+        str_printf(&c->text, "%.0f", s->def);
+        break;
+    case SOCK_FLOAT:
+        json_write_double(&c->text, s->def);
+        break;
+    case SOCK_BOOLEAN:
+        str_add(&c->text, s->def != 0 ? "true" : "false");
+        break;
+    case SOCK_COMBO:
+        if (!text && s->options) text = s->options[0];
+        if (!text) return OK;
+        if (s->flags & SOCK_F_INT_OPTIONS)
+            str_add(&c->text, text);
+        else
+            json_write_string(&c->text, text, strlen(text));
+        break;
+    case SOCK_STRING:
+        json_write_string(&c->text, text ? text : "", text ? strlen(text) : 0);
+        break;
+    default:
+        return OK;
+    }
+    return check_want(c, f);
+}
+
 static Status missing(Check *c, int node, const Socket *s)
 {
     Finding *f;
@@ -79,6 +120,7 @@ static Status missing(Check *c, int node, const Socket *s)
     f->input = s->name;
     f->socket = s;
     TRY(check_say(c, &f->message, "required, but missing"));
+    TRY(want_default(c, s, f));
     return fix_missing(c, s, f);
 }
 
@@ -222,7 +264,10 @@ static Status tell_conversion(Check *c, int node, const Socket *s, const GraphIn
     f->received = in->value;
     TRY(check_say(c, &f->message, "%s is read as %s", check_show(c, &in->value),
                   check_show(c, to)));
-    return check_say(c, &f->fix, "write %s", check_show(c, to));
+    TRY(check_say(c, &f->fix, "write %s", check_show(c, to)));
+    str_clear(&c->text);
+    literal_write_json(&c->text, to);
+    return check_want(c, f);
 }
 
 typedef enum Side { SIDE_MIN, SIDE_MAX } Side;
@@ -238,6 +283,7 @@ static Status out_of_range(Check *c, int node, const Socket *s, const GraphInput
     f->why = bound;
     TRY(check_say(c, &f->message, "%s is %s %s", check_show(c, &in->value),
                   side == SIDE_MIN ? "below the minimum" : "above the maximum", bound));
+    f->want = bound;
     return fix_range(c, s, f);
 }
 
@@ -301,6 +347,17 @@ static bool same_name(const char *a, const char *b)
     return *a == *b;
 }
 
+/* Apart in letter case and path separators only. */
+static bool is_respelt(const char *a, const char *b)
+{
+    for (; *a && *b; a++, b++) {
+        int x = *a == '\\' ? '/' : tolower((unsigned char)*a);
+        int y = *b == '\\' ? '/' : tolower((unsigned char)*b);
+        if (x != y) return false;
+    }
+    return *a == *b;
+}
+
 static const char *find_choice(const Socket *s, const Literal *v, const char *const *names,
                                size_t count)
 {
@@ -319,6 +376,11 @@ static Status fix_choice(Check *c, const Literal *v, const char *const *names, s
 {
     const char *nearest = v->kind == LIT_TEXT ? str_nearest(v->text, names, count) : NULL;
 
+    if (nearest && is_respelt(v->text, nearest)) {
+        str_clear(&c->text);
+        json_write_string(&c->text, nearest, strlen(nearest));
+        TRY(check_want(c, f));
+    }
     if (nearest) return check_say(c, &f->fix, "nearest is %.200s", nearest);
     if (!count) return check_say(c, &f->fix, "there is nothing to choose from; add the file");
     str_clear(&c->text);

@@ -22,6 +22,8 @@ Status check_find(Check *c, FindingKind kind, int node, const GraphInput *at, Fi
 /* Sets message and fix from a format. */
 Status check_say(Check *c, const char **field, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* Takes the scratch text as what a correction writes. */
+Status check_want(Check *c, Finding *f);
 /* A literal as the user wrote it, cut to SHOWN_VALUE bytes; in the report's arena, "" without memory. */
 const char *check_show(Check *c, const Literal *v);
 

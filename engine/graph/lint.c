@@ -2,28 +2,13 @@
 #include "engine/graph/lint.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "engine/base/mem.h"
-
-enum { STAGES = STAGE_DECODE + 1, LONGEST_SIGMAS = 1000 };
-
-/* What is known of a node's place in its chain. */
-typedef struct Place {
-    int up; /* node that gives its MODEL, -1 = none */
-    bool done;
-    int last[STAGES];   /* nearest node of a stage among it and above it, -1 = none */
-    int before[STAGES]; /* the same, strictly above it */
-} Place;
-
-typedef struct Lint {
-    const Graph *graph;
-    CheckReport *report;
-    Place *places; /* owned, per node */
-    int *stack;    /* owned */
-    Error *err;
-} Lint;
+#include "engine/graph/lint_internal.h"
+#include "engine/graph/rules.h"
 
 static Status no_memory(Error *err)
 {
@@ -32,58 +17,73 @@ static Status no_memory(Error *err)
 
 /* ---- looking ----------------------------------------------------------------------------- */
 
-static const GraphNode *node_of(const Lint *l, int node)
+const GraphNode *lint_at(const Lint *l, int node)
 {
     return &l->graph->nodes[node];
 }
 
-/* The node that feeds the first linked input of a type, -1 = none. */
-static int source_of(const Lint *l, int node, SockType type)
+static int origin_of(const Lint *l, const GraphInput *in)
 {
-    const GraphNode *n = node_of(l, node);
+    bool good = in && in->is_link && in->fault == LINK_OK && in->origin >= 0;
+
+    return good && l->report->reached[in->origin] ? in->origin : -1;
+}
+
+int lint_source(const Lint *l, int node, SockType type, const GraphInput **out)
+{
+    const GraphNode *n = lint_at(l, node);
 
     for (const Socket *s = n->def ? n->def->inputs : NULL; s && s->name; s++) {
         const GraphInput *in = s->type == type ? graph_input(n, s->name) : NULL;
-        if (in && in->is_link && in->fault == LINK_OK && in->origin >= 0 &&
-            l->report->reached[in->origin])
-            return in->origin;
+        int origin = origin_of(l, in);
+        if (origin < 0) continue;
+        if (out) *out = in;
+        return origin;
     }
     return -1;
 }
 
-static const Literal *literal_of(const GraphNode *n, const char *name)
+int lint_source_named(const Lint *l, int node, const char *name)
+{
+    return origin_of(l, graph_input(lint_at(l, node), name));
+}
+
+const Literal *lint_literal(const GraphNode *n, const char *name)
 {
     const GraphInput *in = graph_input(n, name);
 
     return in && !in->is_link ? &in->value : NULL;
 }
 
-static bool text_is(const GraphNode *n, const char *name, const char *text)
+bool lint_text_is(const GraphNode *n, const char *name, const char *text)
 {
-    const Literal *v = literal_of(n, name);
+    const Literal *v = lint_literal(n, name);
 
     return v && v->kind == LIT_TEXT && strcmp(v->text, text) == 0;
 }
 
+/* A switch that the file leaves out stands as its class has it. */
 static bool is_flag(const GraphNode *n, const char *name, bool value)
 {
-    const Literal *v = literal_of(n, name);
+    const Literal *v = lint_literal(n, name);
+    const Socket *s = n->def ? node_input(n->def, name, NULL) : NULL;
 
-    return v && v->kind == LIT_BOOL && v->b == value;
+    if (v) return v->kind == LIT_BOOL && v->b == value;
+    return s && !graph_input(n, name) && s->type == SOCK_BOOLEAN && (s->def != 0) == value;
 }
 
 static bool is_zero(const GraphNode *n, const char *name)
 {
-    const Literal *v = literal_of(n, name);
+    const Literal *v = lint_literal(n, name);
 
     return v && (v->kind == LIT_INT || v->kind == LIT_FLOAT) && literal_double(v) == 0;
 }
 
 /* A patch that leaves the model as it is has no stage. */
-static NodeStage stage_of(const GraphNode *n)
+NodeStage lint_stage(const GraphNode *n)
 {
     if (!n->def) return STAGE_NONE;
-    if (n->def->stage == STAGE_ATTENTION && text_is(n, "sage_attention", "disabled"))
+    if (n->def->stage == STAGE_ATTENTION && lint_text_is(n, "sage_attention", "disabled"))
         return STAGE_NONE;
     return n->def->stage;
 }
@@ -97,19 +97,21 @@ static void set_place(Lint *l, int node)
     for (int i = 0; i < STAGES; i++)
         p->last[i] = p->before[i] =
             p->up >= 0 && l->places[p->up].done ? l->places[p->up].last[i] : -1;
-    p->last[stage_of(node_of(l, node))] = node;
+    p->last[lint_stage(lint_at(l, node))] = node;
+    p->root = p->up >= 0 && l->places[p->up].done ? l->places[p->up].root : node;
     p->done = true;
 }
 
 /* Walks up to a node whose place is known, then down again; a cycle ends the walk. */
-static void find_place(Lint *l, int node)
+void lint_place(Lint *l, int node)
 {
     int depth = 0;
 
     while (node >= 0 && !l->places[node].done) {
         l->stack[depth++] = node;
         l->places[node].done = true; /* met: a cycle stops here */
-        l->places[node].up = source_of(l, node, SOCK_MODEL);
+        l->places[node].root = node;
+        l->places[node].up = lint_source(l, node, SOCK_MODEL, NULL);
         for (int i = 0; i < STAGES; i++)
             l->places[node].last[i] = -1;
         node = l->places[node].up;
@@ -120,47 +122,79 @@ static void find_place(Lint *l, int node)
 
 /* ---- telling ----------------------------------------------------------------------------- */
 
-static Status tell(Lint *l, const char *rule, Severity severity, int node, const char *input,
-                   const char *message, const char *fix)
+Status lint_say(Lint *l, const char *rule, int node, const char *input, const char *fix,
+                Finding **out, const char *format, ...)
 {
-    Error e;
-
-    error_clear(&e);
-    error_set(&e, E_USAGE, "%s", message);
-    error_fix(&e, "%s", fix);
-    snprintf(e.rule, sizeof e.rule, "%s", rule);
-    e.severity = severity;
-    if (input) error_at_input(&e, input);
-    return check_add(l->report, &e, node, l->err);
-}
-
-static Status say(Lint *l, const char *rule, Severity severity, int node, const char *input,
-                  const char *fix, const char *format, ...)
-    __attribute__((format(printf, 7, 8)));
-
-static Status say(Lint *l, const char *rule, Severity severity, int node, const char *input,
-                  const char *fix, const char *format, ...)
-{
+    const GraphInput *in = input && node >= 0 ? graph_input(lint_at(l, node), input) : NULL;
     char message[512];
     va_list args;
+    Finding *f;
+    Error e;
 
     va_start(args, format);
     vsnprintf(message, sizeof message, format, args);
     va_end(args);
-    return tell(l, rule, severity, node, input, message, fix);
+    error_clear(&e);
+    error_set(&e, E_USAGE, "%s", message);
+    error_fix(&e, "%s", fix);
+    snprintf(e.rule, sizeof e.rule, "%s", rule);
+    e.severity = rule_find(rule)->severity;
+    if (input) error_at_input(&e, input);
+    if (in && in->source) e.offset = json_offset(in->source);
+    TRY(check_add(l->report, &e, node, l->err));
+    f = &l->report->items[l->report->count - 1];
+    if (in && in->source) f->source = in->source;
+    f->at = in;
+    if (out) *out = f;
+    return OK;
+}
+
+Status lint_want(Lint *l, Finding *f, const char *format, ...)
+{
+    char text[512];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    f->want = arena_strdup(l->report->arena, text);
+    return f->want ? OK : no_memory(l->err);
+}
+
+bool lint_once(Lint *l, const char *rule, int node)
+{
+    uint64_t bit = UINT64_C(1) << (rule_index(rule) % 64);
+    bool first = !(l->told[node] & bit);
+
+    l->told[node] |= bit;
+    return first;
 }
 
 /* ---- rules: each looks at one node that an output needs ---------------------------------- */
+
+/* Nobody but the chain itself reads the model between two nodes of it. */
+static bool is_alone(const Lint *l, int later, int earlier)
+{
+    for (int n = l->places[later].up; n >= 0; n = l->places[n].up) {
+        if (l->readers[n] != 1) return false;
+        if (n == earlier) return true;
+    }
+    return false;
+}
 
 /* Two patches of one slot: the later one wins. */
 static Status overridden(Lint *l, int node, NodeStage stage, const char *rule, const char *what)
 {
     int earlier = l->places[node].before[stage];
+    Finding *f;
 
-    if (stage_of(node_of(l, node)) != stage || earlier < 0) return OK;
-    return say(l, rule, SEV_WARNING, earlier, NULL, "remove the earlier one",
-               "%s %s is overridden by node %s (%s)", what, node_of(l, earlier)->class_type,
-               node_of(l, node)->id, node_of(l, node)->class_type);
+    if (lint_stage(lint_at(l, node)) != stage || earlier < 0) return OK;
+    if (!lint_once(l, rule, earlier)) return OK;
+    TRY(lint_say(l, rule, earlier, NULL, "remove the earlier one", &f,
+                 "%s %s is overridden by node %s (%s)", what, lint_at(l, earlier)->class_type,
+                 lint_at(l, node)->id, lint_at(l, node)->class_type));
+    if (is_alone(l, node, earlier)) f->other = node;
+    return OK;
 }
 
 static Status w301(Lint *l, int node)
@@ -182,181 +216,272 @@ static Status w303(Lint *l, int node)
 static int sigmas_maker(const Lint *l, int node)
 {
     for (int met = 0; met < LONGEST_SIGMAS; met++) {
-        int up = source_of(l, node, SOCK_SIGMAS);
+        int up = lint_source(l, node, SOCK_SIGMAS, NULL);
         if (up < 0) return node;
         node = up;
     }
     return -1;
 }
 
-/* The model that a sampler denoises with: its own, or its guider's. */
-static int sampled_model(const Lint *l, int node)
+int lint_sampled_model(const Lint *l, int node, int *holder)
 {
-    int guider = source_of(l, node, SOCK_GUIDER);
+    int guider = lint_source(l, node, SOCK_GUIDER, NULL);
 
-    return source_of(l, guider >= 0 ? guider : node, SOCK_MODEL);
+    if (guider >= 0) node = guider;
+    if (holder) *holder = node;
+    return lint_source(l, node, SOCK_MODEL, NULL);
 }
 
 static const char *class_or_none(const Lint *l, int node)
 {
-    return node < 0 ? "no model sampling patch" : node_of(l, node)->class_type;
+    return node < 0 ? "no model sampling patch" : lint_at(l, node)->class_type;
+}
+
+static bool same_value(const GraphInput *a, const GraphInput *b)
+{
+    Str x = { 0 }, y = { 0 };
+    bool same;
+
+    if (!b || a->is_link != b->is_link) return false;
+    if (a->is_link) return a->origin == b->origin && a->slot == b->slot;
+    literal_write_json(&x, &a->value);
+    literal_write_json(&y, &b->value);
+    same = !x.failed && !y.failed && strcmp(x.text, y.text) == 0;
+    str_fini(&x);
+    str_fini(&y);
+    return same;
+}
+
+/* One node, or two of the same class and settings; -1 is the bare model. */
+static bool same_patch(const Lint *l, int a, int b)
+{
+    const GraphNode *x, *y;
+
+    if (a == b) return true;
+    if (a < 0 || b < 0) return false;
+    x = lint_at(l, a);
+    y = lint_at(l, b);
+    if (strcmp(x->class_type, y->class_type) != 0 || x->n_inputs != y->n_inputs) return false;
+    for (int i = 0; i < x->n_inputs; i++)
+        if (strcmp(x->inputs[i].name, "model") != 0 &&
+            !same_value(&x->inputs[i], graph_input(y, x->inputs[i].name)))
+            return false;
+    return true;
 }
 
 /* W304 and N305: the scheduler reads another branch of the model than the sampler does. */
 static Status w304(Lint *l, int node)
 {
-    int maker, scheduled, sampled = sampled_model(l, node), a, b;
+    int maker, scheduled, holder, sampled = lint_sampled_model(l, node, &holder), a, b;
+    Finding *f;
 
-    if (source_of(l, node, SOCK_SIGMAS) < 0 || sampled < 0) return OK;
+    if (lint_source(l, node, SOCK_SIGMAS, NULL) < 0 || sampled < 0) return OK;
     maker = sigmas_maker(l, node);
-    scheduled = maker < 0 || maker == node ? -1 : source_of(l, maker, SOCK_MODEL);
-    if (scheduled < 0 || scheduled == sampled) return OK;
-    find_place(l, scheduled);
-    find_place(l, sampled);
+    scheduled = maker < 0 || maker == node ? -1 : lint_source(l, maker, SOCK_MODEL, NULL);
+    if (scheduled < 0 || scheduled == sampled || !lint_once(l, "W304", maker)) return OK;
+    lint_place(l, scheduled);
+    lint_place(l, sampled);
     a = l->places[scheduled].last[STAGE_SAMPLING];
     b = l->places[sampled].last[STAGE_SAMPLING];
-    if (a == b)
-        return say(
-            l, "N305", SEV_NOTE, maker, "model", "link it to the guider's model",
+    if (same_patch(l, a, b))
+        TRY(lint_say(
+            l, "N305", maker, "model", "link it to the guider's model", &f,
             "the scheduler reads another model branch (node %s) than the sampler (node %s)",
-            node_of(l, scheduled)->id, node_of(l, sampled)->id);
-    return say(l, "W304", SEV_WARNING, maker, "model", "link it to the guider's model",
-               "sigmas are computed with %s, the sampler uses %s", class_or_none(l, a),
-               class_or_none(l, b));
+            lint_at(l, scheduled)->id, lint_at(l, sampled)->id));
+    else
+        TRY(lint_say(l, "W304", maker, "model", "link it to the guider's model", &f,
+                     "sigmas are computed with %s, the sampler uses %s", class_or_none(l, a),
+                     class_or_none(l, b)));
+    f->other = holder;
+    return OK;
+}
+
+/* The first node of a stage above, of two stages the nearer one does not matter. */
+static int above(const Lint *l, int node, NodeStage a, NodeStage b)
+{
+    int found = l->places[node].before[a];
+
+    return found >= 0 ? found : l->places[node].before[b];
 }
 
 static Status w306(Lint *l, int node)
 {
     int compile = l->places[node].before[STAGE_COMPILE];
+    NodeStage stage = lint_stage(lint_at(l, node));
+    Finding *f;
 
-    if (stage_of(node_of(l, node)) != STAGE_LORA || compile < 0) return OK;
-    return say(l, "W306", SEV_WARNING, node, NULL,
-               "move the compile node to the end of the chain",
-               "a LoRA after %s (node %s) forces recompilation; old versions drop it",
-               node_of(l, compile)->class_type, node_of(l, compile)->id);
+    if ((stage != STAGE_LORA && stage != STAGE_BLOCKS) || compile < 0) return OK;
+    TRY(lint_say(l, "W306", node, NULL, "move the compile node to the end of the chain", &f,
+                 "a %s after %s (node %s) forces recompilation; old versions drop it",
+                 stage == STAGE_LORA ? "LoRA" : "block patch", lint_at(l, compile)->class_type,
+                 lint_at(l, compile)->id));
+    f->other = compile;
+    return OK;
 }
 
-/* Attention after sampling; attention or sampling after compile. */
+/* What stands above although it belongs below; -1 = nothing. */
+static int out_of_order(const Lint *l, int node, NodeStage stage)
+{
+    switch (stage) {
+    case STAGE_LORA:
+        return l->places[node].before[STAGE_ATTENTION];
+    case STAGE_ATTENTION:
+        return above(l, node, STAGE_SAMPLING, STAGE_COMPILE);
+    case STAGE_SAMPLING:
+        return l->places[node].before[STAGE_COMPILE];
+    case STAGE_COMPILE:
+        return l->places[node].before[STAGE_CACHE];
+    default:
+        return -1;
+    }
+}
+
 static Status n307(Lint *l, int node)
 {
-    NodeStage stage = stage_of(node_of(l, node));
-    int before = -1;
+    NodeStage stage = lint_stage(lint_at(l, node));
+    int before = out_of_order(l, node, stage);
+    Finding *f;
 
-    if (stage == STAGE_ATTENTION) before = l->places[node].before[STAGE_SAMPLING];
-    if ((stage == STAGE_ATTENTION || stage == STAGE_SAMPLING) && before < 0)
-        before = l->places[node].before[STAGE_COMPILE];
     if (before < 0) return OK;
-    return say(l, "N307", SEV_NOTE, node, NULL, "the plan applies them in the usual order",
-               "%s patch after %s (node %s); the usual order is load, LoRA, attention, "
-               "sampling, compile",
-               stage == STAGE_ATTENTION ? "attention" : "sampling",
-               node_of(l, before)->class_type, node_of(l, before)->id);
+    TRY(lint_say(l, "N307", node, NULL, "the plan applies them in the usual order", &f,
+                 "%s after %s (node %s); the usual order is load, LoRA, attention, sampling, "
+                 "compile, step cache",
+                 lint_at(l, node)->class_type, lint_at(l, before)->class_type,
+                 lint_at(l, before)->id));
+    f->other = before;
+    return OK;
 }
 
-/* Both nodes are in one chain, in either order; told at the attention node. */
+/* Both nodes are in one chain, in either order; told at the compile node. */
 static Status e308(Lint *l, int node)
 {
-    const GraphNode *n = node_of(l, node);
-    bool compile = stage_of(n) == STAGE_COMPILE, attention = stage_of(n) == STAGE_ATTENTION;
+    const GraphNode *n = lint_at(l, node);
+    bool compile = lint_stage(n) == STAGE_COMPILE, attention = lint_stage(n) == STAGE_ATTENTION;
     int other = compile     ? l->places[node].before[STAGE_ATTENTION]
                 : attention ? l->places[node].before[STAGE_COMPILE]
                             : -1;
+    int compiler = compile ? node : other, kernel = compile ? other : node;
+    Finding *f;
 
-    if (other < 0) return OK;
-    if (!is_flag(node_of(l, compile ? node : other), "fullgraph", true)) return OK;
-    if (!is_flag(node_of(l, compile ? other : node), "allow_compile", false)) return OK;
-    return say(l, "E308", SEV_ERROR, compile ? node : other, "fullgraph",
-               "set fullgraph to false, or allow_compile to true",
-               "the attention kernel of node %s (allow_compile is false) breaks the full graph",
-               node_of(l, compile ? other : node)->id);
+    if (other < 0 || !is_flag(lint_at(l, compiler), "fullgraph", true)) return OK;
+    if (!is_flag(lint_at(l, kernel), "allow_compile", false)) return OK;
+    if (!lint_once(l, "E308", compiler)) return OK;
+    TRY(lint_say(
+        l, "E308", compiler, "fullgraph", "set fullgraph to false, or allow_compile to true",
+        &f, "the attention kernel of node %s (allow_compile is false) breaks the full graph",
+        lint_at(l, kernel)->id));
+    return lint_want(l, f, "false");
 }
 
-/* Whole number of an input, also through one link to a node that only holds it. */
-static bool size_of(const Lint *l, const GraphNode *n, const char *name, int64_t *out)
+/* The input that holds a value: the own one, or that of the node that only holds it. */
+static const GraphInput *holding(const Lint *l, const GraphNode *n, const char *name)
 {
     const GraphInput *in = graph_input(n, name);
 
     if (in && in->is_link && in->fault == LINK_OK && in->origin >= 0) {
-        const GraphNode *origin = node_of(l, in->origin);
+        const GraphNode *origin = lint_at(l, in->origin);
         in = origin->n_inputs == 1 ? graph_input(origin, "value") : NULL;
     }
-    return in && !in->is_link && literal_int64(&in->value, out);
+    return in && !in->is_link ? in : NULL;
+}
+
+bool lint_whole(const Lint *l, const GraphNode *n, const char *name, int64_t *out)
+{
+    const GraphInput *in = holding(l, n, name);
+
+    return in && literal_int64(&in->value, out);
+}
+
+bool lint_number(const Lint *l, const GraphNode *n, const char *name, double *out)
+{
+    const GraphInput *in = holding(l, n, name);
+
+    if (!in || (in->value.kind != LIT_INT && in->value.kind != LIT_FLOAT)) return false;
+    *out = literal_double(&in->value);
+    return true;
 }
 
 static bool read_size(const Lint *l, int node, int64_t *width, int64_t *height)
 {
-    return node >= 0 && size_of(l, node_of(l, node), "width", width) &&
-           size_of(l, node_of(l, node), "height", height);
+    return node >= 0 && lint_whole(l, lint_at(l, node), "width", width) &&
+           lint_whole(l, lint_at(l, node), "height", height);
 }
 
-/* The latent that a sampler starts from, when it is an empty one of stated size. */
-static int empty_latent(const Lint *l, int node)
+int lint_empty_latent(const Lint *l, int node)
 {
-    int latent = source_of(l, node, SOCK_LATENT);
+    int latent = lint_source(l, node, SOCK_LATENT, NULL);
 
-    return latent >= 0 && source_of(l, latent, SOCK_LATENT) < 0 &&
-                   source_of(l, latent, SOCK_IMAGE) < 0
+    return latent >= 0 && lint_source(l, latent, SOCK_LATENT, NULL) < 0 &&
+                   lint_source(l, latent, SOCK_IMAGE, NULL) < 0
                ? latent
                : -1;
 }
 
-static Status compare_size(Lint *l, int node, int64_t width, int64_t height)
+static Status compare_size(Lint *l, int node, int latent, int64_t width, int64_t height)
 {
     int64_t w, h;
+    Finding *f;
 
     if (!read_size(l, node, &w, &h) || (w == width && h == height)) return OK;
-    return say(l, "W309", SEV_WARNING, node, "width", "copy the latent's size",
-               "schedule computed for %" PRId64 "x%" PRId64 ", latent is %" PRId64 "x%" PRId64,
-               w, h, width, height);
+    if (!lint_once(l, "W309", node)) return OK;
+    TRY(lint_say(l, "W309", node, w == width ? "height" : "width", "copy the latent's size", &f,
+                 "schedule computed for %" PRId64 "x%" PRId64 ", latent is %" PRId64
+                 "x%" PRId64,
+                 w, h, width, height));
+    f->other = latent;
+    return OK;
 }
 
 static Status w309(Lint *l, int node)
 {
-    int latent = empty_latent(l, node), model = sampled_model(l, node), maker;
+    int latent = lint_empty_latent(l, node), model = lint_sampled_model(l, node, NULL), maker;
     int64_t width, height;
 
-    if (stage_of(node_of(l, node)) != STAGE_SAMPLE || !read_size(l, latent, &width, &height))
+    if (lint_stage(lint_at(l, node)) != STAGE_SAMPLE || !read_size(l, latent, &width, &height))
         return OK;
     maker = sigmas_maker(l, node);
-    if (maker >= 0 && maker != node) TRY(compare_size(l, maker, width, height));
+    if (maker >= 0 && maker != node) TRY(compare_size(l, maker, latent, width, height));
     if (model < 0) return OK;
-    find_place(l, model);
+    lint_place(l, model);
     model = l->places[model].last[STAGE_SAMPLING];
-    return model < 0 ? OK : compare_size(l, model, width, height);
+    return model < 0 ? OK : compare_size(l, model, latent, width, height);
 }
 
 static Status n310(Lint *l, int node)
 {
     int sampling = l->places[node].before[STAGE_SAMPLING];
 
-    if (stage_of(node_of(l, node)) != STAGE_LORA || sampling < 0) return OK;
-    return say(l, "N310", SEV_NOTE, node, NULL, "",
-               "LoRA after %s (node %s): harmless, unusual order",
-               node_of(l, sampling)->class_type, node_of(l, sampling)->id);
+    if (lint_stage(lint_at(l, node)) != STAGE_LORA || sampling < 0) return OK;
+    return lint_say(l, "N310", node, NULL, "", NULL,
+                    "LoRA after %s (node %s): harmless, unusual order",
+                    lint_at(l, sampling)->class_type, lint_at(l, sampling)->id);
 }
 
 static Status zero_strength(Lint *l, int node)
 {
-    const GraphNode *n = node_of(l, node);
+    const GraphNode *n = lint_at(l, node);
+    Finding *f;
 
     if (!is_zero(n, "strength_model")) return OK;
     if (graph_input(n, "strength_clip") && !is_zero(n, "strength_clip")) return OK;
-    return say(l, "W311", SEV_WARNING, node, "strength_model", "remove the node",
-               "strength 0 has no effect");
+    TRY(lint_say(l, "W311", node, "strength_model", "remove the node", &f,
+                 "strength 0 has no effect"));
+    f->other = node;
+    return OK;
 }
 
 static Status w311(Lint *l, int node)
 {
-    const Literal *file = literal_of(node_of(l, node), "lora_name");
+    const Literal *file = lint_literal(lint_at(l, node), "lora_name");
     int up = l->places[node].before[STAGE_LORA];
 
-    if (stage_of(node_of(l, node)) != STAGE_LORA) return OK;
+    if (lint_stage(lint_at(l, node)) != STAGE_LORA) return OK;
     TRY(zero_strength(l, node));
     for (int i = 0; file && file->kind == LIT_TEXT && up >= 0 && i < LINT_MAX_LORAS; i++) {
-        if (text_is(node_of(l, up), "lora_name", file->text))
-            return say(
-                l, "W311", SEV_WARNING, node, "lora_name", "remove one, or add the strengths",
-                "%.200s is applied twice (also by node %s)", file->text, node_of(l, up)->id);
+        if (lint_text_is(lint_at(l, up), "lora_name", file->text))
+            return lint_say(l, "W311", node, "lora_name", "remove one, or add the strengths",
+                            NULL, "%.200s is applied twice (also by node %s)", file->text,
+                            lint_at(l, up)->id);
         up = l->places[up].before[STAGE_LORA];
     }
     return OK;
@@ -364,12 +489,29 @@ static Status w311(Lint *l, int node)
 
 /* ---- all rules --------------------------------------------------------------------------- */
 
-static Status (*const rules[])(Lint *l, int node) = { w301, w302, w303, w304, w306,
-                                                      n307, e308, w309, n310, w311 };
+static Status (*const rules[])(Lint *l, int node) = { w301, w302, w303, w304, w306,       n307,
+                                                      e308, w309, n310, w311, lint_models };
+
+/* How many inputs read each node's model. */
+static void count_readers(Lint *l)
+{
+    const Graph *g = l->graph;
+
+    for (int i = 0; i < g->count; i++)
+        for (int k = 0; k < g->nodes[i].n_inputs; k++) {
+            const GraphInput *in = &g->nodes[i].inputs[k];
+            const GraphNode *from =
+                in->is_link && in->origin >= 0 ? &g->nodes[in->origin] : NULL;
+            int slot;
+            if (from && from->def && graph_slot(from, in->slot, &slot) &&
+                from->def->outputs[slot].type == SOCK_MODEL)
+                l->readers[in->origin]++;
+        }
+}
 
 static Status lint_node(Lint *l, int node)
 {
-    find_place(l, node);
+    lint_place(l, node);
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
         TRY(rules[i](l, node));
     return OK;
@@ -382,14 +524,19 @@ Status lint_graph(const Graph *g, CheckReport *report, Error *err)
 
     l.places = mem_calloc((size_t)g->count + 1, sizeof *l.places);
     l.stack = mem_alloc_array((size_t)g->count + 1, sizeof *l.stack);
-    if (!l.places || !l.stack) {
+    l.told = mem_calloc((size_t)g->count + 1, sizeof *l.told);
+    l.readers = mem_calloc((size_t)g->count + 1, sizeof *l.readers);
+    if (!l.places || !l.stack || !l.told || !l.readers) {
         status = no_memory(err);
         goto done;
     }
+    count_readers(&l);
     for (int i = 0; i < g->count; i++)
         if (report->reached[i] && g->nodes[i].def) TRY_DONE(lint_node(&l, i));
 done:
     mem_free(l.places);
     mem_free(l.stack);
+    mem_free(l.told);
+    mem_free(l.readers);
     return status;
 }

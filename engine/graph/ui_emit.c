@@ -78,10 +78,7 @@ static Status final_value(UiDoc *doc, const UiNode *node, const UiWidget *w, Lit
     if (w->row && w->row->flags & SOCK_F_DYNAMIC_PROMPTS) {
         TRY(ui_choose(doc, &w->value, out, err));
         out->source = w->value.source;
-        bool rewritten =
-            out->kind == LIT_TEXT &&
-            (out->length != w->value.length || memcmp(out->text, w->value.text, out->length));
-        if (rewritten) return note_rewritten(doc, node, w, err);
+        if (ui_is_dynamic(&w->value)) return note_rewritten(doc, node, w, err);
         return OK;
     }
     if (!names_files(node, w->name)) return OK;
@@ -135,7 +132,8 @@ static Status emit_wire(UiDoc *doc, int path, int index, int input, int at, Str 
         return graph_set_literal(doc->graph, at, socket->name, found.value, err);
     if (found.kind == FOUND_NOTHING) return OK;
     TRY(write_id(doc, found.path, found.node, id, err));
-    TRY(graph_set_link(doc->graph, at, socket->name, id->text ? id->text : "", found.slot, err));
+    TRY(graph_set_link(doc->graph, at, socket->name, id->text ? id->text : "", found.slot,
+                       err));
     graph_input(&doc->graph->nodes[at], socket->name)->source = socket->json;
     return OK;
 }

@@ -189,6 +189,10 @@ const Literal *ui_override(const UiDoc *doc, int path, int node, const char *nam
 
 /* {a|b} and comments in a text; the result is in the graph's arena. */
 Status ui_choose(UiDoc *doc, const Literal *in, Literal *out, Error *err);
+/* The text holds a choice or a comment, so that the page changes what it means. */
+bool ui_is_dynamic(const Literal *text);
+/* The same text with its braces and bars escaped; false when comments are in it, which nothing escapes. */
+bool ui_escape(const char *text, size_t length, Str *out);
 /* %date:...% and %NODE.WIDGET% in a file name. */
 Status ui_file_name(UiDoc *doc, const Literal *in, Literal *out, Error *err);
 Status ui_emit(UiDoc *doc, Error *err);

@@ -180,6 +180,32 @@ done:
     return status;
 }
 
+bool ui_is_dynamic(const Literal *text)
+{
+    for (size_t i = 0; text->kind == LIT_TEXT && i < text->length; i++) {
+        char c = text->text[i], next = i + 1 < text->length ? text->text[i + 1] : 0;
+        if (c == '/' && (next == '/' || next == '*')) return true;
+        if (c == '{') return true;
+        if (c == '\\') i += next != '/';
+    }
+    return false;
+}
+
+bool ui_escape(const char *text, size_t length, Str *out)
+{
+    for (size_t i = 0; i < length; i++) {
+        if (text[i] == '/' && i + 1 < length && strchr("/*", text[i + 1]) && text[i + 1])
+            return false;
+        if (text[i] == '\\' && i + 1 < length) {
+            str_add_n(out, text + i++, 2);
+            continue;
+        }
+        if (strchr("{}|", text[i]) && text[i]) str_add_char(out, '\\');
+        str_add_char(out, text[i]);
+    }
+    return true;
+}
+
 /* ---- file names -------------------------------------------------------------------------- */
 
 static bool take(const char **format, const char *word)

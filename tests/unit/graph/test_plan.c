@@ -90,7 +90,7 @@ static const Case cases[] = {
     { "N307", "3", "usual order",
       "{" LOAD "," NODE("2", "Shift", M("1")) "," NODE("3", "Sage", M("2")) "," END("3") "}",
       "{" LOAD "," NODE("3", "Sage", M("1")) "," NODE("2", "Shift", M("3")) "," END("2") "}" },
-    { "N307", "3", "sampling patch after Compile",
+    { "N307", "3", "Shift after Compile",
       "{" LOAD "," NODE("2", "Compile", M("1")) "," NODE("3", "Shift", M("2")) "," END("3") "}",
       "{" LOAD "," NODE("3", "Shift", M("1")) "," NODE("2", "Compile", M("3")) "," END("2") "}" },
     { "E308", "3", "breaks the full graph",
