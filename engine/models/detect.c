@@ -3,7 +3,7 @@
 
 #include <stdio.h>
 
-#include "engine/base/str.h"
+#include "engine/formats/recognise.h"
 #include "engine/models/flux1.h"
 #include "engine/models/flux2.h"
 
@@ -13,56 +13,6 @@ static const ModelFamily *const families[] = { &flux1_family, &flux2_family };
 /* Where a transformer lies inside a file. */
 static const char *const prefixes[] = { "model.diffusion_model.", "diffusion_model.",
                                         "transformer.", "" };
-
-/* Other things that people connect here by mistake. */
-static const struct {
-    const char *name, *what;
-} others[] = {
-    { "model.layers.0.self_attn.q_proj.weight", "a text encoder (Qwen3 or Mistral)" },
-    { "model.language_model.layers.0.self_attn.q_proj.weight", "a text encoder" },
-    { "encoder.block.0.layer.0.SelfAttention.q.weight", "a T5 text encoder" },
-    { "text_model.encoder.layers.0.self_attn.q_proj.weight", "a CLIP text encoder" },
-    { "decoder.conv_in.weight", "a VAE" },
-    { "first_stage_model.decoder.conv_in.weight", "a VAE" },
-    { "model.diffusion_model.input_blocks.0.0.weight", "a Stable Diffusion 1, 2 or XL model" },
-    { "input_blocks.0.0.weight", "a Stable Diffusion 1, 2 or XL model" },
-    { "model.diffusion_model.joint_blocks.0.x_block.attn.qkv.weight",
-      "a Stable Diffusion 3 model" },
-    { "joint_blocks.0.x_block.attn.qkv.weight", "a Stable Diffusion 3 model" },
-    { "blocks.0.cross_attn.q.weight", "a Wan video model" },
-    { "controlnet_x_embedder.weight", "a ControlNet" },
-    { "controlnet_blocks.0.weight", "a ControlNet" },
-};
-
-/* Suffixes of LoRA files. */
-static bool looks_like_lora(const Weights *w)
-{
-    for (size_t i = 0; i < weights_count(w) && i < 64; i++) {
-        const char *name = weights_name(w, i);
-        if (str_ends_with(name, ".lora_down.weight") || str_ends_with(name, ".lora_A.weight") ||
-            str_ends_with(name, ".lora_up.weight") || str_ends_with(name, ".lora_B.weight"))
-            return true;
-    }
-    return false;
-}
-
-static Status not_a_transformer(const Weights *w, Error *err)
-{
-    const char *what = looks_like_lora(w) ? "a LoRA" : NULL;
-
-    for (size_t i = 0; !what && i < sizeof others / sizeof *others; i++)
-        if (weights_has(w, others[i].name)) what = others[i].what;
-    if (what) {
-        error_set(err, E_FORMAT, "this is no FLUX transformer: it looks like %s", what);
-    } else {
-        error_set(err, E_FORMAT,
-                  "this is no FLUX transformer: its first tensor is %s and none of img_in, "
-                  "double_blocks, transformer_blocks is there",
-                  weights_count(w) ? weights_name(w, 0) : "missing");
-    }
-    error_fix(err, "choose a FLUX.1 or FLUX.2 diffusion model");
-    return E_FORMAT;
-}
 
 typedef struct Renaming {
     const ModelFamily *family;
@@ -107,7 +57,7 @@ Status detect_transformer(const Weights *w, const ModelFamily **family, Weights 
     for (size_t i = 0; !found && i < sizeof prefixes / sizeof *prefixes; i++)
         if (!*prefixes[i] || weights_has_prefix(w, prefixes[i]))
             TRY(try_prefix(w, prefixes[i], family, &found, err));
-    if (!found) return not_a_transformer(w, err);
+    if (!found) return recognise_refuse(w, "FLUX transformer", err);
     *out = found;
     return OK;
 }

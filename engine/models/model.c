@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "engine/base/mem.h"
-#include "engine/models/concat.h"
 #include "engine/models/detect.h"
+#include "engine/models/inputs.h"
 #include "engine/models/parts.h"
 #include "engine/models/reuse.h"
 #include "engine/tensor/ops.h"
@@ -39,8 +39,8 @@ struct Model {
     ModelCore *core;   /* one reference owned */
     ModelDims dims;    /* the core's, widened by weight patches */
     PatchSet patches;
-    Tensor *run_mask; /* during a run: its noise mask, one reference owned; NULL = none */
-    Reuse *reuse;     /* during a run with step caches; owned */
+    RunState state; /* of the run that goes on */
+    Reuse *reuse;   /* during a run with step caches; owned */
 };
 
 /* ---- core ---------------------------------------------------------------------------------------------- */
@@ -231,9 +231,7 @@ static Status program_for(const Model *m, const ForwardCall *call, Program **out
 
 /* ---- one evaluation ---------------------------------------------------------------------------------------- */
 
-/* 1000 times the guidance; in fast precision rounded to bf16 before and after the product, as a model that
- * computes in bf16 does. Guided results depend on it visibly. */
-static float scaled_guidance(double guidance, bool exact)
+float model_scaled_guidance(double guidance, bool exact)
 {
     float g = (float)guidance;
     if (exact) return 1000.0f * g;
@@ -325,7 +323,7 @@ Status model_forward(const Model *m, const ForwardCall *call, Error *err)
     void *arena = NULL;
     Args in, out;
     float timestep = 1000.0f * call->sigma;
-    float guidance = scaled_guidance(call->guidance, host_exact(c->host));
+    float guidance = model_scaled_guidance(call->guidance, host_exact(c->host));
 
     in.n = out.n = 0;
     TRY(shape_of_call(m, call, &shape, err));
@@ -413,83 +411,22 @@ static void to_estimate(const float *x, float sigma, float *out, int64_t n)
         out[i] = x[i] - sigma * out[i];
 }
 
-/* What a call reads beside the latent and the text. */
-typedef struct CallInputs {
-    Tensor *refs[MODEL_MAX_REFS]; /* owned references; in the transformer's scale */
-    const float *ref_data[MODEL_MAX_REFS];
-    PosSize ref_sizes[MODEL_MAX_REFS];
-    Tensor *concat; /* owned; [B, extra, h, w] or NULL */
-} CallInputs;
-
-static void inputs_fini(CallInputs *in)
+static InputSource input_source(Model *m)
 {
-    for (int k = 0; k < MODEL_MAX_REFS; k++)
-        tensor_unref(in->refs[k]);
-    tensor_unref(in->concat);
-}
-
-static Status read_references(const Model *m, const CondEntry *cond, CallInputs *in, Error *err)
-{
-    for (int k = 0; k < cond->reference_count; k++) {
-        TRY(latent_process_in(&m->denoiser.format, cond->references[k], &in->refs[k], err));
-        in->ref_data[k] = tensor_f32(in->refs[k]);
-        in->ref_sizes[k] = (PosSize){ in->refs[k]->shape[2], in->refs[k]->shape[3] };
-    }
-    return OK;
-}
-
-/* The extra channels of the whole latent, and of those the area that the call is about. */
-static Status read_concat(const Model *m, const DenoiseCall *call, CallInputs *in, Error *err)
-{
-    const int64_t *x = call->x->shape;
-    const ModelDims *dims = &m->dims;
-    ConcatCall c = { .format = &m->denoiser.format,
-                     .latent = call->cond->concat_latent,
-                     .mask = call->cond->concat_mask ? call->cond->concat_mask : m->run_mask,
-                     .extra = dims->in_channels - dims->channels,
-                     .batch = x[0],
-                     .h = call->full_h ? call->full_h : x[2],
-                     .w = call->full_w ? call->full_w : x[3] };
-    Tensor *whole = NULL;
-
-    if (c.extra == 0) return OK;
-    TRY(concat_channels(&c, &whole, err));
-    Status s = concat_crop(whole, call->y0, call->x0, x[2], x[3], &in->concat, err);
-    tensor_unref(whole);
-    return s;
-}
-
-static ForwardCall forward_of(const DenoiseCall *call, const CallInputs *in)
-{
-    const CondEntry *cond = call->cond;
-    return (ForwardCall){ .size = { call->x->shape[2], call->x->shape[3] },
-                          .sigma = call->sigma,
-                          .context = tensor_f32(cond->embed),
-                          .tokens = cond->embed->shape[1],
-                          .pad = true,
-                          .pooled = cond->pooled ? tensor_f32(cond->pooled) : NULL,
-                          .guided = cond->guidance_use != GUIDANCE_OFF,
-                          .guidance =
-                              cond->guidance_use == GUIDANCE_VALUE ? cond->guidance : 3.5,
-                          .concat_channels = in->concat ? in->concat->shape[1] : 0,
-                          .refs = in->ref_data,
-                          .ref_sizes = in->ref_sizes,
-                          .n_refs = cond->reference_count,
-                          .method = cond->method,
-                          .skip = call->skip };
-}
-
-/* Item b of a batched tensor. */
-static float *batch_item(const Tensor *t, int64_t b)
-{
-    return tensor_f32(t) + b * (tensor_count(t) / t->shape[0]);
+    return (InputSource){ .host = m->core->host,
+                          .component = &m->core->component,
+                          .dims = &m->dims,
+                          .family = m->core->family,
+                          .denoiser = &m->denoiser,
+                          .patches = &m->patches,
+                          .state = &m->state };
 }
 
 /* The velocity of every picture into out; tells how many a step cache answered for. */
-static Status velocities(const Model *m, const DenoiseCall *call, const CallInputs *in,
-                         Error *err)
+static Status velocities(const Model *m, const InputSource *from, const DenoiseCall *call,
+                         CallInputs *in, Error *err)
 {
-    ForwardCall f = forward_of(call, in);
+    ForwardCall f;
     int64_t batch = call->x->shape[0];
     bool answered = false, reused = false;
 
@@ -497,9 +434,7 @@ static Status velocities(const Model *m, const DenoiseCall *call, const CallInpu
     if (answered && call->reused) *call->reused += (int)batch;
     if (answered) return OK;
     for (int64_t b = 0; b < batch; b++) {
-        f.x = batch_item(call->x, b);
-        f.out = batch_item(call->out, b);
-        f.concat = in->concat ? batch_item(in->concat, b) : NULL;
+        TRY(inputs_of_item(from, call, in, b, &f, err));
         TRY(reuse_forward(m->reuse, m, call, b, &f, &reused, err));
         if (reused && call->reused) ++*call->reused;
     }
@@ -508,15 +443,15 @@ static Status velocities(const Model *m, const DenoiseCall *call, const CallInpu
 
 static Status denoise(Denoiser *d, const DenoiseCall *call, Error *err)
 {
-    const Model *m = (const Model *)(const void *)d;
+    Model *m = (Model *)(void *)d;
+    InputSource from = input_source(m);
     CallInputs in = { 0 };
     Status status = OK;
 
     TRY(check_call(m, call, err));
-    TRY_DONE(read_references(m, call->cond, &in, err));
-    TRY_DONE(read_concat(m, call, &in, err));
+    TRY_DONE(inputs_read(&from, call, &in, err));
     if (host_dummy(m->core->host)) tensor_fill(call->out, 0);
-    TRY_DONE(velocities(m, call, &in, err));
+    TRY_DONE(velocities(m, &from, call, &in, err));
     to_estimate(tensor_f32(call->x), call->sigma, tensor_f32(call->out), tensor_count(call->x));
 done:
     inputs_fini(&in);
@@ -527,15 +462,14 @@ static Status begin(Denoiser *d, const DenoiseRun *run, Error *err)
 {
     Model *m = (Model *)(void *)d;
     TRY(reuse_begin(m, run, &m->reuse, err));
-    m->run_mask = run->mask ? tensor_ref(run->mask) : NULL;
+    m->state.mask = run->mask ? tensor_ref(run->mask) : NULL;
     return OK;
 }
 
 static void end(Denoiser *d)
 {
     Model *m = (Model *)(void *)d;
-    tensor_unref(m->run_mask);
-    m->run_mask = NULL;
+    run_state_fini(&m->state, m->core->host);
     reuse_end(m->reuse);
     m->reuse = NULL;
 }
@@ -551,6 +485,7 @@ static void model_destroy(void *object)
     Model *m = object;
     denoiser_fini(&m->denoiser);
     patch_set_fini(&m->patches);
+    if (m->core) run_state_fini(&m->state, m->core->host);
     ref_drop(m->core);
     mem_free(m);
 }

@@ -91,6 +91,9 @@ typedef struct ForwardCall {
     float *out; /* [channels, h, w]: the velocity; PART_PROBE writes none */
 } ForwardCall;
 Status model_forward(const Model *m, const ForwardCall *call, Error *err);
+/* 1000 times the guidance; in fast precision rounded to bf16 before and after the product, as a model that
+ * computes in bf16 does. Guided results depend on it visibly. */
+float model_scaled_guidance(double guidance, bool exact);
 /* Dtype of activations: F32 in exact, BF16 in fast precision. */
 KDtype model_act(const Model *m);
 

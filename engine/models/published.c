@@ -16,28 +16,43 @@ typedef struct Published {
     int doubles, singles;
     bool guidance;
     bool flux1; /* biases, a modulation per block, a pooled vector; else FLUX.2 */
+    /* A ControlNet instead of a model: what it is, columns for the hint, rows of the table of types. */
+    ControlKind kind;
+    int64_t hint, modes;
 } Published;
 
 /* clang-format off */
 static const Published table[] = {
-    { "FLUX.2 klein 9B", { "klein", "9b", NULL },    4096, 12288, 128,  8, 24, false, false },
-    { "FLUX.2 klein 4B", { "klein", NULL, NULL },    3072,  7680, 128,  5, 20, false, false },
-    { "FLUX.2 dev",      { "flux2", "dev", NULL },   6144, 15360, 128,  8, 48, true,  false },
-    { "FLUX.2 dev",      { "flux.2", "dev", NULL },  6144, 15360, 128,  8, 48, true,  false },
-    { "FLUX.2 dev",      { "flux-2", "dev", NULL },  6144, 15360, 128,  8, 48, true,  false },
-    { "FLUX.1 schnell",  { "schnell", NULL, NULL },  3072,  4096,  64, 19, 38, false, true },
-    { "FLUX.1 Fill dev", { "flux", "fill", NULL },   3072,  4096, 384, 19, 38, true,  true },
-    { "FLUX.1 Canny dev", { "flux", "canny", NULL }, 3072,  4096, 128, 19, 38, true,  true },
-    { "FLUX.1 Depth dev", { "flux", "depth", NULL }, 3072,  4096, 128, 19, 38, true,  true },
-    { "FLUX.1 dev",      { "flux1", NULL, NULL },    3072,  4096,  64, 19, 38, true,  true },
-    { "FLUX.1 dev",      { "flux.1", NULL, NULL },   3072,  4096,  64, 19, 38, true,  true },
-    { "FLUX.1 dev",      { "flux-1", NULL, NULL },   3072,  4096,  64, 19, 38, true,  true },
-    { "FLUX.1 dev",      { "flux", "kontext", NULL }, 3072, 4096,  64, 19, 38, true,  true },
-    { "FLUX.1 dev",      { "flux", "krea", NULL },   3072,  4096,  64, 19, 38, true,  true },
-    { "FLUX.1 dev",      { "flux", "dev", NULL },    3072,  4096,  64, 19, 38, true,  true },
+    { "FLUX.2 klein 9B", { "klein", "9b", NULL },    4096, 12288, 128,  8, 24, false, false, CONTROL_XLABS, 0, 0 },
+    { "FLUX.2 klein 4B", { "klein", NULL, NULL },    3072,  7680, 128,  5, 20, false, false, CONTROL_XLABS, 0, 0 },
+    { "FLUX.2 dev",      { "flux2", "dev", NULL },   6144, 15360, 128,  8, 48, true,  false, CONTROL_XLABS, 0, 0 },
+    { "FLUX.2 dev",      { "flux.2", "dev", NULL },  6144, 15360, 128,  8, 48, true,  false, CONTROL_XLABS, 0, 0 },
+    { "FLUX.2 dev",      { "flux-2", "dev", NULL },  6144, 15360, 128,  8, 48, true,  false, CONTROL_XLABS, 0, 0 },
+    { "FLUX.1 schnell",  { "schnell", NULL, NULL },  3072,  4096,  64, 19, 38, false, true, CONTROL_XLABS, 0, 0 },
+    { "FLUX.1 Fill dev", { "flux", "fill", NULL },   3072,  4096, 384, 19, 38, true,  true, CONTROL_XLABS, 0, 0 },
+    { "FLUX.1 Canny dev", { "flux", "canny", NULL }, 3072,  4096, 128, 19, 38, true,  true, CONTROL_XLABS, 0, 0 },
+    { "FLUX.1 Depth dev", { "flux", "depth", NULL }, 3072,  4096, 128, 19, 38, true,  true, CONTROL_XLABS, 0, 0 },
+    { "FLUX.1 dev",      { "flux1", NULL, NULL },    3072,  4096,  64, 19, 38, true,  true, CONTROL_XLABS, 0, 0 },
+    { "FLUX.1 dev",      { "flux.1", NULL, NULL },   3072,  4096,  64, 19, 38, true,  true, CONTROL_XLABS, 0, 0 },
+    { "FLUX.1 dev",      { "flux-1", NULL, NULL },   3072,  4096,  64, 19, 38, true,  true, CONTROL_XLABS, 0, 0 },
+    { "FLUX.1 dev",      { "flux", "kontext", NULL }, 3072, 4096,  64, 19, 38, true,  true, CONTROL_XLABS, 0, 0 },
+    { "FLUX.1 dev",      { "flux", "krea", NULL },   3072,  4096,  64, 19, 38, true,  true, CONTROL_XLABS, 0, 0 },
+    { "FLUX.1 dev",      { "flux", "dev", NULL },    3072,  4096,  64, 19, 38, true,  true, CONTROL_XLABS, 0, 0 },
 };
 /* clang-format on */
 enum { KLEIN_4B = 1 };
+
+/* clang-format off */
+static const Published controlnets[] = {
+    { "a XLabs ControlNet v3",        { "xlabs", NULL, NULL },      3072, 4096, 64, 2, 0, true, true, CONTROL_XLABS, 64, 0 },
+    { "a XLabs ControlNet v3",        { "-v3", NULL, NULL },        3072, 4096, 64, 2, 0, true, true, CONTROL_XLABS, 64, 0 },
+    { "the AliMama inpainting ControlNet", { "inpaint", NULL, NULL }, 3072, 4096, 64, 6, 0, true, true, CONTROL_LATENT, 68, 0 },
+    { "the Union ControlNet Pro 2.0", { "union", "pro", "2" },      3072, 4096, 64, 6, 0, true, true, CONTROL_LATENT, 64, 0 },
+    { "the Union ControlNet Pro",     { "union", NULL, NULL },      3072, 4096, 64, 5, 10, true, true, CONTROL_LATENT, 64, 10 },
+    { "the InstantX Canny ControlNet", { "canny", NULL, NULL },     3072, 4096, 64, 5, 0, true, true, CONTROL_LATENT, 64, 0 },
+    { "the Union ControlNet Pro",     { NULL, NULL, NULL },         3072, 4096, 64, 5, 10, true, true, CONTROL_LATENT, 64, 10 },
+};
+/* clang-format on */
 
 static bool holds(const char *name, const char *word)
 {
@@ -51,15 +66,16 @@ static bool holds(const char *name, const char *word)
     return false;
 }
 
-static const Published *find(const char *name)
+/* The first row whose words the name holds; NULL = none. */
+static const Published *find(const Published *rows, size_t count, const char *name)
 {
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+    for (size_t i = 0; i < count; i++) {
         int w = 0;
-        while (w < 3 && table[i].words[w] && holds(name, table[i].words[w]))
+        while (w < 3 && rows[i].words[w] && holds(name, rows[i].words[w]))
             w++;
-        if (w == 3 || !table[i].words[w]) return &table[i];
+        if (w == 3 || !rows[i].words[w]) return &rows[i];
     }
-    return &table[KLEIN_4B];
+    return NULL;
 }
 
 /* Tensors as they are listed. */
@@ -89,6 +105,20 @@ static void add(List *l, int64_t rows, int64_t columns, const char *format, ...)
     va_start(args, format);
     vsnprintf(s->name, sizeof s->name, format, args);
     va_end(args);
+}
+
+/* A convolution's weight. */
+static void add_conv(List *l, int64_t out, int64_t in, int64_t side, const char *format, int i)
+    __attribute__((format(printf, 5, 0)));
+static void add_conv(List *l, int64_t out, int64_t in, int64_t side, const char *format, int i)
+{
+    char name[64];
+    snprintf(name, sizeof name, format, i);
+    add(l, out, in, "%s", name);
+    if (l->failed) return;
+    WeightsShape *s = &l->rows[l->count - 1];
+    s->ndim = 4;
+    s->shape[2] = s->shape[3] = side;
 }
 
 /* A matrix, and its bias in FLUX.1. */
@@ -161,6 +191,27 @@ static void add_embedder(List *l, const Published *m, const char *name, int64_t 
     add_linear(l, m, m->width, m->width, layer);
 }
 
+/* What a ControlNet has instead of a final layer. */
+static void add_control(List *l, const Published *m)
+{
+    const int64_t d = m->width;
+
+    add_linear(l, m, d, m->hint, "pos_embed_input");
+    for (int i = 0; i < m->doubles; i++) {
+        add(l, d, d, "controlnet_blocks.%d.weight", i);
+        add(l, d, 0, "controlnet_blocks.%d.bias", i);
+    }
+    for (int i = 0; i < m->singles; i++) {
+        add(l, d, d, "controlnet_single_blocks.%d.weight", i);
+        add(l, d, 0, "controlnet_single_blocks.%d.bias", i);
+    }
+    if (m->modes) add(l, m->modes, d, "controlnet_mode_embedder.weight");
+    for (int i = 0; m->kind == CONTROL_XLABS && i < 16; i += 2) {
+        add_conv(l, 16, i ? 16 : 3, 3, "input_hint_block.%d.weight", i);
+        add(l, 16, 0, "input_hint_block.%d.bias", i);
+    }
+}
+
 static void list_tensors(const Published *m, List *l)
 {
     const int64_t d = m->width;
@@ -180,25 +231,51 @@ static void list_tensors(const Published *m, List *l)
         add_double(l, m, i);
     for (int i = 0; i < m->singles; i++)
         add_single(l, m, i);
+    if (m->hint) {
+        add_control(l, m);
+        return;
+    }
     add_linear(l, m, 2 * d, d, "final_layer.adaLN_modulation.1");
     add_linear(l, m, m->flux1 ? 64 : 128, d, "final_layer.linear");
+}
+
+static Status published_weights(const Published *m, const char *name, Weights **out, Error *err)
+{
+    List l = { 0 };
+    Status status = OK;
+
+    list_tensors(m, &l);
+    if (l.failed)
+        status = error_set(err, E_NOMEM, "out of memory");
+    else
+        status = weights_from_shapes(name, K_BF16, l.rows, l.count, out, err);
+    mem_free(l.rows);
+    return status;
 }
 
 Status model_open_published(Host *h, const char *name, Model **out, const char **what,
                             Error *err)
 {
-    Status status = OK;
-    const Published *m = find(name);
+    const Published *m = find(table, sizeof table / sizeof *table, name);
     Weights *w = NULL;
-    List l = { 0 };
 
-    list_tensors(m, &l);
-    if (l.failed) TRY_DONE(error_set(err, E_NOMEM, "out of memory"));
-    TRY_DONE(weights_from_shapes(name, K_BF16, l.rows, l.count, &w, err));
-    TRY_DONE(model_open(h, w, name, out, err));
-    *what = m->what;
-done:
+    if (!m) m = &table[KLEIN_4B];
+    TRY(published_weights(m, name, &w, err));
+    Status status = model_open(h, w, name, out, err);
+    if (status == OK) *what = m->what;
     weights_unref(w);
-    mem_free(l.rows);
+    return status;
+}
+
+Status controlnet_open_published(Host *h, const char *name, ControlNet **out, const char **what,
+                                 Error *err)
+{
+    const Published *m = find(controlnets, sizeof controlnets / sizeof *controlnets, name);
+    Weights *w = NULL;
+
+    TRY(published_weights(m, name, &w, err));
+    Status status = controlnet_open_as(h, w, name, m->kind, out, err);
+    if (status == OK) *what = m->what;
+    weights_unref(w);
     return status;
 }

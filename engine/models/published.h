@@ -2,11 +2,15 @@
 #ifndef WEFT_MODELS_PUBLISHED_H
 #define WEFT_MODELS_PUBLISHED_H
 
+#include "engine/models/controlnet.h"
 #include "engine/models/model.h"
 
 /* A model of the sizes that `name` (a file name) stands for; a name that tells nothing gives FLUX.2 klein
  * 4B. Only for dummy runs. *what names the model whose sizes were taken, for a note. Errors: E_NOMEM. */
 Status model_open_published(Host *h, const char *name, Model **out, const char **what,
                             Error *err);
+/* The same for a ControlNet; a name that tells nothing gives a union net. */
+Status controlnet_open_published(Host *h, const char *name, ControlNet **out, const char **what,
+                                 Error *err);
 
 #endif

@@ -10,6 +10,8 @@
 #include "engine/base/mem.h"
 #include "engine/base/str.h"
 
+enum { RESIDENT_MAX = 16 };
+
 struct Host {
     HostOptions options;
     Events events;
@@ -17,12 +19,12 @@ struct Host {
     KContext context;
     void *arena; /* owned */
     size_t arena_size;
-    int64_t held;  /* bytes that a run keeps beside the arena */
     Map paths;       /* owned; "folder/name" -> path, so that callers may borrow */
     Map listings;    /* owned; folder, or a running number -> Listing */
     HostMenus menus; /* all borrowed */
-    Component
-        *resident; /* referenced; the one that computes now, under the sequential policy */
+    Component *resident[RESIDENT_MAX]; /* referenced; those that compute now */
+    int residents;
+    int64_t arena_asked, held; /* largest arena so far; what is kept beside it now */
     HostUse use;
 };
 
@@ -98,7 +100,8 @@ static void drop_listing(void *l)
 void host_free(Host *h)
 {
     if (!h) return;
-    ref_drop(h->resident);
+    for (int i = 0; i < h->residents; i++)
+        ref_drop(h->resident[i]);
     free_map_values(&h->paths, mem_free);
     free_map_values(&h->listings, drop_listing);
     mem_free(h->arena);
@@ -371,11 +374,14 @@ Status host_find_input(Host *h, const char *name, const char **path, Error *err)
 void host_hold(Host *h, int64_t bytes)
 {
     h->held += bytes;
+    if (h->arena_asked + h->held > h->use.arena_peak)
+        h->use.arena_peak = h->arena_asked + h->held;
 }
 
 Status host_arena(Host *h, size_t size, void **out, Error *err)
 {
-    if ((int64_t)size + h->held > h->use.arena_peak) h->use.arena_peak = (int64_t)size + h->held;
+    if ((int64_t)size > h->arena_asked) h->arena_asked = (int64_t)size;
+    host_hold(h, 0);
     if (h->options.dummy) {
         *out = NULL;
         return OK;
@@ -393,22 +399,50 @@ Status host_arena(Host *h, size_t size, void **out, Error *err)
     return OK;
 }
 
-Status host_enter(Host *h, Component *c, Error *err)
+static bool is_resident(const Host *h, const Component *c)
 {
-    (void)err;
-    if (h->resident == c) return OK;
-    if (h->resident && h->options.residency != RESIDENCY_HYBRID && !h->options.dummy &&
-        h->resident->release)
-        h->resident->release(h->resident);
-    ref_drop(h->resident);
-    h->resident = ref_take(c);
-    if (c->bytes > h->use.weights_peak) h->use.weights_peak = c->bytes;
+    for (int i = 0; i < h->residents; i++)
+        if (h->resident[i] == c) return true;
+    return false;
+}
+
+/* Sends the pages of all that are resident away, under every policy but the hybrid one. */
+static void leave_all(Host *h)
+{
+    bool release = h->options.residency != RESIDENCY_HYBRID && !h->options.dummy;
+
+    for (int i = 0; i < h->residents; i++) {
+        Component *c = h->resident[i];
+        if (release && c->release) c->release(c);
+        ref_drop(c);
+    }
+    h->residents = 0;
+}
+
+Status host_join(Host *h, Component *c, Error *err)
+{
+    int64_t sum = 0;
+
+    if (is_resident(h, c)) return OK;
+    if (h->residents == RESIDENT_MAX)
+        return error_set(err, E_LIMIT, "%d components at one time are too many", RESIDENT_MAX);
+    h->resident[h->residents++] = ref_take(c);
+    for (int i = 0; i < h->residents; i++)
+        sum += h->resident[i]->bytes;
+    if (sum > h->use.weights_peak) h->use.weights_peak = sum;
     events_emit(&h->events, &(Event){ .kind = EV_COMPONENT,
                                       .text = c->name,
                                       .path = c->file,
                                       .detail = "RAM",
                                       .bytes = c->bytes });
     return OK;
+}
+
+Status host_enter(Host *h, Component *c, Error *err)
+{
+    if (is_resident(h, c)) return OK;
+    leave_all(h);
+    return host_join(h, c, err);
 }
 
 HostUse host_use(const Host *h)

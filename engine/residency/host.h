@@ -19,12 +19,12 @@ typedef struct HostOptions {
     const char *input, *output, *temp; /* folders */
     Precision precision;
     Residency residency;
-    int threads;                   /* 0 = one per core */
-    const char *isa;               /* instruction-set path by name; NULL = best */
-    const char *device;            /* "auto", "cpu", "cuda" */
-    int64_t ram_limit; /* bytes; 0 = none */
-    bool dummy;                    /* no weights' contents, no files written */
-    bool metadata;                 /* write workflow metadata into outputs */
+    int threads;        /* 0 = one per core */
+    const char *isa;    /* instruction-set path by name; NULL = best */
+    const char *device; /* "auto", "cpu", "cuda" */
+    int64_t ram_limit;  /* bytes; 0 = none */
+    bool dummy;         /* no weights' contents, no files written */
+    bool metadata;      /* write workflow metadata into outputs */
 } HostOptions;
 
 typedef struct Host Host;
@@ -82,11 +82,13 @@ typedef struct Component {
     void (*release)(struct Component *c);
 } Component;
 Status host_enter(Host *h, Component *c, Error *err);
+/* The same for a component that computes together with those that entered last: they stay. */
+Status host_join(Host *h, Component *c, Error *err);
 
 /* What was used so far: exact bytes, also counted in dummy runs. */
 typedef struct HostUse {
     int64_t weights_peak; /* largest sum of weight bytes in memory at one time */
-    int64_t arena_peak;   /* largest program arena */
+    int64_t arena_peak;   /* largest program arena, with what is held beside it */
 } HostUse;
 HostUse host_use(const Host *h);
 

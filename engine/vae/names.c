@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/formats/recognise.h"
+
 enum { NAME_SIZE = 192 };
 
 /* Applied in order, each at its first place in the name. */
@@ -80,6 +82,8 @@ Status vae_names(const Weights *w, Weights **out, Error *err)
         snprintf(probe, sizeof probe, "%sdecoder.conv_in.", prefixes[i]);
         if (weights_has_prefix(w, probe)) break;
     }
+    snprintf(probe, sizeof probe, "%sdecoder.conv_in.", prefixes[i]);
+    if (!weights_has_prefix(w, probe)) return recognise_refuse(w, "FLUX VAE", err);
     TRY(weights_scope(w, prefixes[i], &scope, err));
     int levels = weights_blocks(scope, "decoder.up_blocks.");
     if (levels == 0) {

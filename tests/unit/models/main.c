@@ -5,6 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "engine/base/mem.h"
+#include "engine/base/str.h"
 
 void vector_path(const char *name, char *buf, size_t size)
 {
@@ -24,6 +28,35 @@ Weights *open_file(const char *path)
     Weights *w = NULL;
     Error err = { 0 };
     if (weights_open(path, NULL, &w, &err) != OK) fail_msg("%s: %s", path, err.message);
+    return w;
+}
+
+Weights *open_with_config(const char *path, const char *config)
+{
+    char *bytes = NULL, name[64];
+    size_t n = 0;
+    uint64_t header = 0;
+    Str s = { 0 };
+    Error err = { 0 };
+
+    if (file_read(path, (size_t)1 << 28, &bytes, &n, &err) != OK) fail_msg("%s", err.message);
+    memcpy(&header, bytes, sizeof header); /* little-endian, as the machine */
+    str_printf(&s, "{\"__metadata__\":{\"config\":\"%s\"},%.*s", config, (int)header - 1,
+               bytes + 9);
+    while (s.length % 8)
+        str_add(&s, " ");
+    snprintf(name, sizeof name, "/tmp/weft-config-%d.safetensors", (int)getpid());
+    FILE *f = fopen(name, "wb");
+    uint64_t length = s.length;
+    assert_non_null(f);
+    fwrite(&length, 1, sizeof length, f);
+    fwrite(s.text, 1, s.length, f);
+    fwrite(bytes + 8 + header, 1, n - 8 - header, f);
+    fclose(f);
+    Weights *w = open_file(name);
+    unlink(name);
+    str_fini(&s);
+    mem_free(bytes);
     return w;
 }
 
@@ -67,5 +100,5 @@ int main(int argc, char **argv)
 {
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     return group_patch() + group_positions() + group_names() + group_flux1() + group_flux2() +
-           group_cost() + group_reuse();
+           group_cost() + group_reuse() + group_controlnet();
 }

@@ -20,10 +20,15 @@ int group_flux1(void);
 int group_flux2(void);
 int group_cost(void);
 int group_reuse(void);
+int group_controlnet(void);
 
 /* <shared>/vectors/<name> into buf; skips the test when the folder is absent. */
 void vector_path(const char *name, char *buf, size_t size);
 Weights *open_file(const char *path);
+/* The file with a "config" entry (JSON) in its header, as files that need one to tell their heads have it. */
+Weights *open_with_config(const char *path, const char *config);
+/* Configuration of the nets in vectors/controlnet and of the model that goes with vectors/redux. */
+#define TINY_CONFIG "{\\\"num_heads\\\": 2, \\\"axes_dim\\\": [4, 14, 14]}"
 Host *open_host(bool exact, bool dummy);
 /* A tensor of a vector file in F32. */
 Tensor *load(const Weights *w, const char *name);

@@ -342,7 +342,7 @@ static void other_files_are_refused_by_what_they_look_like(void **state)
     Host *h = open_host(true, false);
     Weights *w = open_file(path);
     assert_int_equal(model_open(h, w, "vae.safetensors", &m, &err), E_FORMAT);
-    assert_non_null(strstr(err.message, "looks like a VAE"));
+    assert_non_null(strstr(err.message, "looks like a FLUX.2 VAE"));
     assert_string_equal(err.file, "vae.safetensors");
     weights_unref(w);
     host_free(h);
