@@ -292,7 +292,8 @@ static void after_node(void *user, const GraphNode *node)
 {
     DryRun *dry = user;
     HostUse use = host_use(dry->host);
-    plan_attach(dry->plan, (int)(node - dry->plan->graph->nodes), use.arena_peak,
+    const Graph *g = dry->plan->graph;
+    plan_attach(dry->plan, graph_display(g, (int)(node - g->nodes)), use.arena_peak,
                 use.weights_peak);
 }
 
@@ -303,7 +304,10 @@ static Status dry_run(Workflow *w, const CheckReport *report, Plan *plan, Error 
     options.dummy = true;
     TRY(host_new(&options, &dry.host, err));
     host_set_menus(dry.host, host_menus(w->session->host));
-    RunOptions run = { .host = dry.host, .after = after_node, .user = &dry };
+    CheckOptions check = { .table = &w->session->table, .host = dry.host };
+    RunOptions run = {
+        .host = dry.host, .after = after_node, .user = &dry, .check = &check
+    };
     Status status = run_graph(w->graph, report, &run, NULL, err);
     host_free(dry.host);
     return status;
@@ -352,7 +356,10 @@ Status workflow_run(Workflow *w, const CheckReport *report, RunStats *stats, Err
 {
     Session *s = w->session;
     Events *events = host_events(s->host);
-    RunOptions options = { .host = s->host, .events = events, .cache = s->cache };
+    CheckOptions check = { .table = &s->table, .host = s->host, .files = !host_dummy(s->host) };
+    RunOptions options = {
+        .host = s->host, .events = events, .cache = s->cache, .check = &check
+    };
     Status status = check_limits(w, report, err);
     if (status == OK) status = run_graph(w->graph, report, &options, stats, err);
     if (status != OK) error_at_file(err, w->path, -1);

@@ -16,6 +16,7 @@ static const char *const names[] = {
     [EV_FIRST_MATMUL] = "first_matmul",
     [EV_COMPONENT] = "component",
     [EV_NOTE] = "note",
+    [EV_BLOCKED] = "execution_blocked",
     [EV_EXECUTION_SUCCESS] = "execution_success",
     [EV_EXECUTION_ERROR] = "execution_error",
     [EV_EXECUTION_INTERRUPTED] = "execution_interrupted",

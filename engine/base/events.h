@@ -18,6 +18,7 @@ typedef enum EventKind {
     EV_FIRST_MATMUL,      /* seconds since exec */
     EV_COMPONENT,         /* text = name, detail = zone entered, bytes */
     EV_NOTE,              /* text: something the user should know */
+    EV_BLOCKED,           /* node was stopped by a blocker, text = its message; the run goes on */
     EV_EXECUTION_SUCCESS, /* seconds */
     EV_EXECUTION_ERROR,   /* error */
     EV_EXECUTION_INTERRUPTED
@@ -26,6 +27,7 @@ typedef enum EventKind {
 typedef struct Event {
     EventKind kind;
     const char *node, *class_type, *text, *detail, *path; /* borrowed for the call; NULL = none */
+    const char *display_node; /* of a node that came by expansion: the one of the file it stands for */
     int64_t step, steps, count, bytes;
     double seconds;
     const Error *error;

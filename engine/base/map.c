@@ -94,6 +94,17 @@ bool map_has(const Map *m, const char *key)
     return find(m, key) != NULL;
 }
 
+void map_cut(Map *m, size_t count)
+{
+    if (count >= m->count) return;
+    for (size_t i = count; i < m->count; i++)
+        mem_free(m->entries[i].key);
+    m->count = count;
+    memset(m->slots, 0, m->slot_count * sizeof *m->slots);
+    for (size_t i = 0; i < m->count; i++)
+        m->slots[find_slot(m, m->entries[i].key)] = (unsigned)i + 1;
+}
+
 void map_fini(Map *m)
 {
     for (size_t i = 0; i < m->count; i++)

@@ -21,6 +21,8 @@ typedef struct MapEntry {
 bool map_put(Map *m, const char *key, void *value); /* replaces; false = out of memory */
 void *map_get(const Map *m, const char *key);       /* NULL when absent */
 bool map_has(const Map *m, const char *key);
+/* Forgets all but the `count` oldest entries. */
+void map_cut(Map *m, size_t count);
 void map_fini(Map *m);
 
 #endif

@@ -66,6 +66,10 @@ void progress_event(void *progress, const Event *e)
         close_bar(p);
         fprintf(p->out, "note: %s\n", e->text);
         break;
+    case EV_BLOCKED:
+        close_bar(p);
+        fprintf(p->out, "blocked: node %s (%s): %s\n", e->node, e->class_type, e->text);
+        break;
     case EV_EXECUTION_SUCCESS:
     case EV_EXECUTION_ERROR:
     case EV_EXECUTION_INTERRUPTED:
@@ -106,6 +110,7 @@ void progress_json(void *file, const Event *e)
     str_add(&s, "{\"event\": ");
     json_write_string(&s, event_name(e->kind), strlen(event_name(e->kind)));
     add_text(&s, "node", e->node);
+    add_text(&s, "display_node", e->display_node);
     add_text(&s, "class_type", e->class_type);
     add_text(&s, "text", e->text);
     add_text(&s, "detail", e->detail);

@@ -12,6 +12,7 @@ typedef struct Entry {
     CacheKey key;
     NodeResult *result; /* one reference owned */
     uint64_t used;
+    uint64_t owner; /* of what came by expansion; 0 = a node of the file */
 } Entry;
 
 /* Open addressing; a power of two, at most half full; result NULL = free. */
@@ -155,6 +156,11 @@ static void make_space(Cache *c)
 
 void cache_put(Cache *c, const CacheKey *key, NodeResult *result)
 {
+    cache_put_owned(c, key, 0, result);
+}
+
+void cache_put_owned(Cache *c, const CacheKey *key, uint64_t owner, NodeResult *result)
+{
     Entry *e;
 
     if (key->never || c->policy == CACHE_NONE || (c->policy == CACHE_LRU && c->limit == 0))
@@ -167,12 +173,28 @@ void cache_put(Cache *c, const CacheKey *key, NodeResult *result)
     if (!e->result) c->count++;
     ref_take(result);
     ref_drop(e->result);
-    *e = (Entry){ *key, result, ++c->clock };
+    *e = (Entry){ *key, result, ++c->clock, owner };
 }
 
+uint64_t cache_owner(const GraphNode *n)
+{
+    uint8_t digest[32];
+    uint64_t owner;
+    Sha256 h;
+
+    sha256_init(&h);
+    sha256_add(&h, n->id, strlen(n->id) + 1);
+    if (n->class_type) sha256_add(&h, n->class_type, strlen(n->class_type));
+    sha256_end(&h, digest);
+    memcpy(&owner, digest, sizeof owner);
+    return owner ? owner : 1;
+}
+
+/* What a prompt names: its keys and its owners, both sorted. */
 typedef struct Named {
-    const CacheKey *keys; /* sorted */
-    size_t count;
+    CacheKey *keys;   /* owned */
+    uint64_t *owners; /* owned */
+    size_t count, owner_count;
 } Named;
 
 static int compare_keys(const void *a, const void *b)
@@ -180,28 +202,86 @@ static int compare_keys(const void *a, const void *b)
     return memcmp(((const CacheKey *)a)->digest, ((const CacheKey *)b)->digest, 32);
 }
 
-static bool is_in(const Entry *e, const void *user)
+static int compare_owners(const void *a, const void *b)
 {
-    const Named *named = user;
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
 
+static bool is_named(const Entry *e, const Named *named)
+{
     return bsearch(&e->key, named->keys, named->count, sizeof *named->keys, compare_keys) !=
            NULL;
 }
 
-Status cache_start(Cache *c, const CacheKey *keys, int count, Error *err)
+static bool has_owner(const Entry *e, const Named *named)
 {
-    CacheKey *sorted;
-    Named named;
+    return e->owner && bsearch(&e->owner, named->owners, named->owner_count,
+                               sizeof *named->owners, compare_owners);
+}
+
+static bool is_wanted(const Entry *e, const void *user)
+{
+    return is_named(e, user) || has_owner(e, user);
+}
+
+/* Not one that an expanded node made before and did not name again. */
+static bool is_not_stale(const Entry *e, const void *user)
+{
+    return is_named(e, user) || !has_owner(e, user);
+}
+
+static bool take_keys(Named *named, const CacheKey *keys, size_t count)
+{
+    named->keys = mem_alloc_array(count + 1, sizeof *named->keys);
+    named->owners = mem_alloc_array(count + 1, sizeof *named->owners);
+    if (!named->keys || !named->owners) return false;
+    if (count) memcpy(named->keys, keys, count * sizeof *keys);
+    named->count = count;
+    return true;
+}
+
+/* Keeps what `keep` tells of the entries. */
+static Status sweep(Cache *c, Named *named, bool (*keep)(const Entry *, const void *),
+                    Error *err)
+{
+    qsort(named->keys, named->count, sizeof *named->keys, compare_keys);
+    qsort(named->owners, named->owner_count, sizeof *named->owners, compare_owners);
+    return rebuild(c, c->slot_count, keep, named) ? OK : no_memory(err);
+}
+
+Status cache_start(Cache *c, const Graph *g, const CacheKey *keys, Error *err)
+{
+    Named named = { 0 };
+    Status status = E_NOMEM;
 
     if (c->policy != CACHE_CLASSIC || !c->count) return OK;
-    sorted = mem_alloc_array((size_t)count + 1, sizeof *sorted);
-    if (!sorted) return no_memory(err);
-    if (count) memcpy(sorted, keys, (size_t)count * sizeof *sorted);
-    qsort(sorted, (size_t)count, sizeof *sorted, compare_keys);
-    named = (Named){ sorted, (size_t)count };
-    bool good = rebuild(c, c->slot_count, is_in, &named);
-    mem_free(sorted);
-    return good ? OK : no_memory(err);
+    if (take_keys(&named, keys, (size_t)g->count)) {
+        for (int i = 0; i < g->count; i++)
+            named.owners[named.owner_count++] = cache_owner(&g->nodes[i]);
+        status = sweep(c, &named, is_wanted, err);
+    }
+    mem_free(named.keys);
+    mem_free(named.owners);
+    return status == OK ? OK : no_memory(err);
+}
+
+Status cache_settle(Cache *c, const Graph *g, const CacheKey *keys, Error *err)
+{
+    Named named = { 0 };
+    Status status = E_NOMEM;
+
+    if (c->policy != CACHE_CLASSIC || !c->count) return OK;
+    if (take_keys(&named, keys, (size_t)g->count)) {
+        for (int i = 0; i < g->count; i++)
+            if (g->nodes[i].display)
+                named.owners[named.owner_count++] =
+                    cache_owner(&g->nodes[g->nodes[i].display - 1]);
+        status = sweep(c, &named, is_not_stale, err);
+    }
+    mem_free(named.keys);
+    mem_free(named.owners);
+    return status == OK ? OK : no_memory(err);
 }
 
 /* ---- keys -------------------------------------------------------------------------------- */
@@ -209,7 +289,8 @@ Status cache_start(Cache *c, const CacheKey *keys, int count, Error *err)
 typedef struct Keys {
     const Graph *graph;
     CacheKey *keys;
-    unsigned char *state;     /* owned */
+    int first;                /* nodes before it have their keys */
+    unsigned char *state;     /* owned; from `first` on, as all that follows */
     int *stack, *at;          /* owned: nodes, and the input of each to look at next */
     const GraphInput **order; /* owned: inputs of one node by name */
     Str text;                 /* owned */
@@ -325,45 +406,51 @@ static void key_step(Keys *k, int *depth)
 
     while (k->at[*depth - 1] < n->n_inputs) {
         const GraphInput *in = &n->inputs[k->at[*depth - 1]++];
-        if (!in->is_link || in->origin < 0 || k->state[in->origin] == CLOSED) continue;
-        if (k->state[in->origin] == OPEN) {
+        int at = in->origin - k->first;
+        if (!in->is_link || at < 0 || k->state[at] == CLOSED) continue;
+        if (k->state[at] == OPEN) {
             k->keys[node].never = true; /* a cycle */
             continue;
         }
-        k->state[in->origin] = OPEN;
+        k->state[at] = OPEN;
         k->stack[*depth] = in->origin;
         k->at[(*depth)++] = 0;
         return;
     }
     finish_key(k, node);
-    k->state[node] = CLOSED;
+    k->state[node - k->first] = CLOSED;
     --*depth;
 }
 
-static int widest(const Graph *g)
+static int widest(const Graph *g, int first)
 {
     int most = 0;
 
-    for (int i = 0; i < g->count; i++)
+    for (int i = first; i < g->count; i++)
         if (g->nodes[i].n_inputs > most) most = g->nodes[i].n_inputs;
     return most;
 }
 
 Status cache_keys(const Graph *g, CacheKey *keys, Error *err)
 {
-    size_t n = (size_t)g->count + 1;
-    Keys k = { .graph = g, .keys = keys };
+    return cache_keys_from(g, 0, keys, err);
+}
+
+Status cache_keys_from(const Graph *g, int first, CacheKey *keys, Error *err)
+{
+    size_t n = (size_t)(g->count - first) + 1;
+    Keys k = { .graph = g, .keys = keys, .first = first };
     Status status = OK;
 
     k.state = mem_calloc(n, sizeof *k.state);
     k.stack = mem_alloc_array(n, sizeof *k.stack);
     k.at = mem_alloc_array(n, sizeof *k.at);
-    k.order = mem_alloc_array((size_t)widest(g) + 1, sizeof *k.order);
+    k.order = mem_alloc_array((size_t)widest(g, first) + 1, sizeof *k.order);
     if (!k.state || !k.stack || !k.at || !k.order) status = no_memory(err);
-    if (status == OK) memset(keys, 0, (size_t)g->count * sizeof *keys);
-    for (int i = 0, depth = 0; status == OK && i < g->count; i++) {
-        if (k.state[i] != UNSEEN) continue;
-        k.state[i] = OPEN;
+    if (status == OK) memset(keys + first, 0, (n - 1) * sizeof *keys);
+    for (int i = first, depth = 0; status == OK && i < g->count; i++) {
+        if (k.state[i - first] != UNSEEN) continue;
+        k.state[i - first] = OPEN;
         k.stack[0] = i;
         k.at[0] = 0;
         for (depth = 1; depth > 0;)
@@ -380,34 +467,60 @@ Status cache_keys(const Graph *g, CacheKey *keys, Error *err)
 
 /* ---- equal nodes ------------------------------------------------------------------------- */
 
-typedef struct KeyAt {
-    const CacheKey *key;
-    int node;
-} KeyAt;
-
-static int compare_key_at(const void *a, const void *b)
+static bool grow_index(KeyIndex *x, const CacheKey *keys)
 {
-    const KeyAt *x = a, *y = b;
-    int order = memcmp(x->key->digest, y->key->digest, sizeof x->key->digest);
+    size_t n = x->slot_count ? 2 * x->slot_count : 64;
+    int *slots = mem_calloc(n, sizeof *slots);
 
-    return order ? order : x->node - y->node;
+    if (!slots) return false;
+    for (size_t i = 0; i < x->slot_count; i++) {
+        if (!x->slots[i]) continue;
+        size_t at = home(&keys[x->slots[i] - 1], n);
+        while (slots[at])
+            at = (at + 1) & (n - 1);
+        slots[at] = x->slots[i];
+    }
+    mem_free(x->slots);
+    x->slots = slots;
+    x->slot_count = n;
+    return true;
+}
+
+Status key_index_add(KeyIndex *x, const CacheKey *keys, int node, int *first, Error *err)
+{
+    const CacheKey *key = &keys[node];
+    size_t at;
+
+    *first = node;
+    if (key->never) return OK;
+    if (2 * (x->count + 1) > x->slot_count && !grow_index(x, keys)) return no_memory(err);
+    at = home(key, x->slot_count);
+    for (; x->slots[at]; at = (at + 1) & (x->slot_count - 1)) {
+        if (memcmp(keys[x->slots[at] - 1].digest, key->digest, sizeof key->digest) != 0)
+            continue;
+        *first = x->slots[at] - 1;
+        return OK;
+    }
+    x->slots[at] = node + 1;
+    x->count++;
+    return OK;
+}
+
+void key_index_fini(KeyIndex *x)
+{
+    mem_free(x->slots);
+    *x = (KeyIndex){ 0 };
 }
 
 Status cache_same(const CacheKey *keys, const bool *valid, int count, int *same, Error *err)
 {
-    KeyAt *sorted = mem_alloc_array((size_t)count + 1, sizeof *sorted);
+    KeyIndex index = { 0 };
+    Status status = OK;
 
-    if (!sorted) return no_memory(err);
-    for (int i = 0; i < count; i++)
-        sorted[i] = (KeyAt){ &keys[i], i };
-    qsort(sorted, (size_t)count, sizeof *sorted, compare_key_at);
-    for (int i = 0; i < count; i++) {
-        int node = sorted[i].node, before = i ? sorted[i - 1].node : node;
-        bool equal = i && !keys[node].never && !keys[before].never && valid[node] &&
-                     valid[before] &&
-                     memcmp(keys[node].digest, keys[before].digest, sizeof keys->digest) == 0;
-        same[node] = equal ? same[before] : node;
+    for (int i = 0; i < count && status == OK; i++) {
+        same[i] = i;
+        if (valid[i]) status = key_index_add(&index, keys, i, &same[i], err);
     }
-    mem_free(sorted);
-    return OK;
+    key_index_fini(&index);
+    return status;
 }

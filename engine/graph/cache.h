@@ -43,12 +43,32 @@ CachePolicy cache_policy(const Cache *c);
 NodeResult *cache_get(Cache *c, const CacheKey *key);
 /* Takes a reference of its own. Full memory is no error: the result is then not kept. */
 void cache_put(Cache *c, const CacheKey *key, NodeResult *result);
-/* Starts a prompt: the classic policy drops what none of its keys names. */
-Status cache_start(Cache *c, const CacheKey *keys, int count, Error *err);
+/* The same for a node that came by expansion; owner tells the node of the file it stands for. */
+void cache_put_owned(Cache *c, const CacheKey *key, uint64_t owner, NodeResult *result);
+/* Id and class of a node of the file as the owner of what it expands to; never 0. */
+uint64_t cache_owner(const GraphNode *n);
+/* Starts a prompt: the classic policy drops what none of its keys names and what none of its nodes owns. */
+Status cache_start(Cache *c, const Graph *g, const CacheKey *keys, Error *err);
+/* Ends a prompt that went well: the classic policy drops what the nodes that expanded own and did not name
+ * this time. keys are those of g with its expansions. */
+Status cache_settle(Cache *c, const Graph *g, const CacheKey *keys, Error *err);
 size_t cache_count(const Cache *c);
 
 /* Keys of all nodes of a bound and checked graph; keys has g->count places. Linear, no recursion. */
 Status cache_keys(const Graph *g, CacheKey *keys, Error *err);
+/* Those of the nodes from `first` on; the others have theirs. */
+Status cache_keys_from(const Graph *g, int first, CacheKey *keys, Error *err);
+
+/* Nodes of equal key share one result: finds the first of them. Zero-initialise. */
+typedef struct KeyIndex {
+    int *slots; /* owned; node + 1 */
+    size_t slot_count, count;
+} KeyIndex;
+
+/* *first is the node that was added first under this key; the node itself when there was none, or when its
+ * key is equal to nothing. keys is the array of all nodes. */
+Status key_index_add(KeyIndex *x, const CacheKey *keys, int node, int *first, Error *err);
+void key_index_fini(KeyIndex *x);
 
 /* For each node the first valid one of equal key (itself when there is none): they share one result. */
 Status cache_same(const CacheKey *keys, const bool *valid, int count, int *same, Error *err);

@@ -14,8 +14,9 @@ typedef struct Call {
     struct Host *host;
     Events *events;
     NodeResult *result;
-    void *in, *out; /* owned */
-    Str ui;         /* owned */
+    void *in, *out;          /* owned */
+    Str ui;                  /* owned */
+    Answer *answers, **last; /* owned; kept from calls that answered with more than values */
     Error *err;
 } Call;
 
@@ -266,14 +267,53 @@ static Status append(ValueList *list, const Value *items, size_t count, Error *e
     return OK;
 }
 
-/* Moves one output of the struct to the result's list; the field is given back when that fails. */
-static Status take_output(Call *c, const Socket *s, ValueList *slot, Error *err)
+static void drop_field(const Socket *s, const char *at)
 {
+    ValueList list;
+    Value one;
+
+    if (s->flags & SOCK_F_LIST) {
+        memcpy(&list, at, sizeof list);
+        value_list_fini(&list);
+        return;
+    }
+    one = take_value(s, at);
+    value_fini(&one);
+}
+
+static Status append_blocker(ValueList *slot, const char *message, Error *err)
+{
+    Value v = { .type = SOCK_BLOCKER, .s = message ? mem_strdup(message) : NULL };
+    Status status = message && !v.s ? no_memory(err) : append(slot, &v, 1, err);
+
+    if (status != OK) value_fini(&v);
+    return status;
+}
+
+/* What was said of an output in the place of its field. */
+static Status append_answer(const Answer *a, int output, ValueList *slot, Error *err)
+{
+    Value pending = { .type = SOCK_PENDING, .i = (int64_t)a->call << 32 | output };
+
+    if (a->outputs[output].kind == ANSWER_BLOCK)
+        return append_blocker(slot, a->outputs[output].text, err);
+    return append(slot, &pending, 1, err);
+}
+
+/* Moves one output of the struct to the result's list; the field is given back when that fails. */
+static Status take_output(Call *c, const Answer *a, int output, Error *err)
+{
+    const Socket *s = &c->node->def->outputs[output];
+    ValueList *slot = &c->result->slots[output];
     const char *at = (const char *)c->out + s->at;
     ValueList list;
     Value one;
     Status status;
 
+    if (a->outputs && a->outputs[output].kind != ANSWER_VALUE) {
+        drop_field(s, at);
+        return append_answer(a, output, slot, err);
+    }
     if (s->flags & SOCK_F_LIST) {
         memcpy(&list, at, sizeof list);
         status = append(slot, list.items, list.count, err);
@@ -290,13 +330,13 @@ static Status take_output(Call *c, const Socket *s, ValueList *slot, Error *err)
 }
 
 /* All outputs leave the struct, also when one of them fails or the node did. */
-static Status take_outputs(Call *c, Status status)
+static Status take_outputs(Call *c, const Answer *a, Status status)
 {
     const Socket *s = c->node->def->outputs;
     Error ignored, *err = status == OK ? c->err : &ignored;
 
     for (int i = 0; s && s[i].name; i++) {
-        Status taken = take_output(c, &s[i], &c->result->slots[i], err);
+        Status taken = take_output(c, a, i, err);
         if (status == OK && taken != OK) {
             status = taken;
             err = &ignored;
@@ -318,9 +358,69 @@ static size_t call_count(const Call *c)
     return n;
 }
 
+/* The blocker among the values of one input in call number `at`. */
+static const Value *blocker_in(const CallInput *ci, size_t at)
+{
+    const ValueList *list = ci->list;
+
+    if (!list || !list->count) return NULL;
+    if (!(ci->socket->flags & SOCK_F_LIST)) {
+        const Value *v = &list->items[at < list->count ? at : list->count - 1];
+        return v->type == SOCK_BLOCKER ? v : NULL;
+    }
+    for (size_t i = 0; i < list->count; i++)
+        if (list->items[i].type == SOCK_BLOCKER) return &list->items[i];
+    return NULL;
+}
+
+static const Value *blocker_of(const Call *c, size_t at)
+{
+    const NodeDef *def = c->node->def;
+    const Value *found = NULL;
+
+    for (int i = 0; !found && def->inputs && def->inputs[i].name; i++)
+        found = blocker_in(&c->inputs[i], at);
+    return found;
+}
+
+/* The call does not happen; the first node that a message reaches tells it. */
+static Status blocked_call(Call *c, const Value *blocker)
+{
+    if (blocker->s)
+        events_emit(c->events, &(Event){ .kind = EV_BLOCKED,
+                                         .node = c->node->id,
+                                         .class_type = c->node->class_type,
+                                         .text = blocker->s });
+    for (int i = 0; i < c->result->count; i++)
+        TRY(append_blocker(&c->result->slots[i], NULL, c->err));
+    return OK;
+}
+
+/* Keeps the answer of a call that expanded. */
+static Status keep_answer(Call *c, const Answer *a)
+{
+    Answer *kept = mem_alloc(sizeof *kept);
+
+    if (!kept) return no_memory(c->err);
+    *kept = *a;
+    kept->next = NULL;
+    *c->last = kept;
+    c->last = &kept->next;
+    return OK;
+}
+
+static bool has_links(const Call *c, const Answer *a)
+{
+    for (int i = 0; a->outputs && i < c->result->count; i++)
+        if (a->outputs[i].kind == ANSWER_LINK) return true;
+    return a->nodes != NULL;
+}
+
 static Status one_call(Call *c, size_t at, Value *singles)
 {
     const NodeDef *def = c->node->def;
+    const Value *blocker = blocker_of(c, at);
+    Answer answer = { .call = (int)at };
     NodeCall call = { .def = def,
                       .id = c->node->id,
                       .host = c->host,
@@ -328,11 +428,78 @@ static Status one_call(Call *c, size_t at, Value *singles)
                       .out = c->out,
                       .ui = &c->ui,
                       .err = c->err,
-                      .events = c->events };
+                      .events = c->events,
+                      .answer = &answer };
 
+    if (blocker) return blocked_call(c, blocker);
     TRY(fill(c, at, singles));
     memset(c->out, 0, def->out_size);
-    return take_outputs(c, def->run(&call));
+    Status status = def->run(&call);
+    status = take_outputs(c, &answer, status);
+    if (status == OK && has_links(c, &answer)) status = keep_answer(c, &answer);
+    if (status != OK || !has_links(c, &answer)) answer_fini(&answer);
+    return status;
+}
+
+/* ---- expansions -------------------------------------------------------------------------- */
+
+void call_answers_free(Answer *answers)
+{
+    for (Answer *next; answers; answers = next) {
+        next = answers->next;
+        answer_fini(answers);
+        mem_free(answers);
+    }
+}
+
+static Status append_copies(ValueList *to, const ValueList *from, Error *err)
+{
+    for (size_t i = 0; i < from->count; i++) {
+        Value v;
+        TRY(value_copy(&from->items[i], &v, err));
+        Status status = append(to, &v, 1, err);
+        if (status == OK) continue;
+        value_fini(&v);
+        return status;
+    }
+    return OK;
+}
+
+/* Appends the value, or what the node that a pending one names has given; *at moves along the answers,
+ * which stand in the order of their calls like the values. */
+static Status append_filled(ValueList *to, Value *v, const Answer **at, CallResult result_of,
+                            void *user, Error *err)
+{
+    int call = (int)(v->i >> 32), output = (int)(v->i & INT32_MAX);
+
+    if (v->type != SOCK_PENDING) {
+        TRY(append(to, v, 1, err));
+        *v = (Value){ 0 };
+        return OK;
+    }
+    while ((*at)->call != call)
+        *at = (*at)->next;
+    const AnswerOutput *link = &(*at)->outputs[output];
+    const NodeResult *from = result_of(user, link->origin);
+    if (!from || link->slot >= from->count)
+        return error_set(err, E_INTERNAL, "the expansion has no value for output %d", output);
+    return append_copies(to, &from->slots[link->slot], err);
+}
+
+Status call_fill_in(NodeResult *result, const Answer *answers, CallResult result_of, void *user,
+                    Error *err)
+{
+    for (int i = 0; i < result->count; i++) {
+        ValueList *slot = &result->slots[i], filled = { 0 };
+        const Answer *at = answers;
+        Status status = OK;
+        for (size_t k = 0; status == OK && k < slot->count; k++)
+            status = append_filled(&filled, &slot->items[k], &at, result_of, user, err);
+        value_list_fini(slot);
+        *slot = filled;
+        if (status != OK) return status;
+    }
+    return OK;
 }
 
 static Status finish_ui(Call *c)
@@ -344,7 +511,8 @@ static Status finish_ui(Call *c)
 }
 
 Status call_node(const GraphNode *n, const CallInput *inputs, const CallTexts *texts,
-                 struct Host *host, Events *events, NodeResult **out, Error *err)
+                 struct Host *host, Events *events, NodeResult **out, Answer **answers,
+                 Error *err)
 {
     Call c = {
         .node = n, .inputs = inputs, .texts = texts, .host = host, .events = events, .err = err
@@ -352,6 +520,7 @@ Status call_node(const GraphNode *n, const CallInput *inputs, const CallTexts *t
     Value singles[CALL_MAX_INPUTS];
     Status status = OK;
 
+    c.last = &c.answers;
     if (!n->def->run)
         return error_set(err, E_UNSUPPORTED,
                          "%s is recognised but not supported by this engine", n->class_type);
@@ -366,8 +535,11 @@ Status call_node(const GraphNode *n, const CallInput *inputs, const CallTexts *t
         TRY_DONE(one_call(&c, i, singles));
     TRY_DONE(finish_ui(&c));
     *out = c.result;
+    *answers = c.answers;
     c.result = NULL;
+    c.answers = NULL;
 done:
+    call_answers_free(c.answers);
     ref_drop(c.result);
     mem_free(c.in);
     mem_free(c.out);
@@ -407,6 +579,7 @@ Status call_lazy(const GraphNode *n, const CallInput *inputs, const CallTexts *t
     if (!c.in) return no_memory(err);
     for (size_t i = 0, times = call_count(&c); i < times; i++) {
         uint64_t more = 0;
+        if (blocker_of(&c, i)) continue;
         TRY_DONE(fill(&c, i, singles));
         TRY_DONE(n->def->lazy(c.in, known_inputs(&c), &more, err));
         *needed |= more;

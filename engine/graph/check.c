@@ -580,6 +580,41 @@ done:
     return status;
 }
 
+static Status check_added_node(Check *c, int node)
+{
+    const GraphNode *n = &c->graph->nodes[node];
+    bool bad = false;
+    int origin;
+
+    if (!n->def) return unknown_class(c, node);
+    TRY(class_facts(c, node));
+    for (const Socket *s = n->def->inputs; s && s->name; s++)
+        if (!(s->flags & HIDDEN)) TRY(check_input(c, node, s, &origin, &bad));
+    return bad ? OK : check_hook(c, node, &bad);
+}
+
+Status check_added(Graph *g, int first, const CheckOptions *options, Error *err)
+{
+    CheckReport report = { .graph = g };
+    Check c = { .graph = g, .options = options, .report = &report, .err = err };
+    Status status = OK;
+
+    report.arena = arena_new();
+    if (!report.arena) return no_memory(err);
+    for (int i = first; i < g->count && !report.errors; i++)
+        TRY_DONE(check_added_node(&c, i));
+    for (int i = 0; i < report.count && status == OK; i++)
+        if (report.items[i].severity == SEV_ERROR) {
+            finding_error(&report, &report.items[i], err);
+            status = kinds[report.items[i].kind].status;
+        }
+done:
+    str_fini(&c.text);
+    mem_free(report.items);
+    arena_free(report.arena);
+    return status;
+}
+
 void check_free(CheckReport *report)
 {
     if (!report) return;

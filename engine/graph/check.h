@@ -95,6 +95,10 @@ typedef struct CheckReport {
 Status check_graph(Graph *g, const CheckOptions *options, CheckReport **out, Error *err);
 void check_free(CheckReport *report);
 
+/* Checks the bound nodes from `first` on, which a run has added: classes, inputs, links. Coerced literals
+ * are stored back. The first thing wrong is the error: E_WORKFLOW and kin, with node and input. */
+Status check_added(Graph *g, int first, const CheckOptions *options, Error *err);
+
 /* Adds a finding from elsewhere (lint). */
 Status check_add(CheckReport *report, const Error *finding, int node, Error *err);
 /* The diagnostic record of a finding; file is the caller's to add. */

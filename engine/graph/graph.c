@@ -59,8 +59,47 @@ void graph_free(Graph *g)
     json_free(g->doc);
     for (GraphDoc *kept = g->kept; kept; kept = kept->next)
         json_free(kept->doc);
+    if (g->added) arena_free(g->added);
     arena_free(g->arena);
     mem_free(g);
+}
+
+static void swap_arenas(Graph *g)
+{
+    Arena *a = g->arena;
+
+    g->arena = g->added;
+    g->added = a;
+}
+
+Status graph_begin_added(Graph *g, Error *err)
+{
+    if (!g->added) g->added = arena_new();
+    if (!g->added) return no_memory(err);
+    swap_arenas(g);
+    return OK;
+}
+
+void graph_end_added(Graph *g)
+{
+    swap_arenas(g);
+}
+
+void graph_forget_added(Graph *g, int count)
+{
+    for (int i = count; i < g->count; i++) {
+        drop_index(&g->nodes[i]);
+        mem_free(g->nodes[i].inputs);
+    }
+    g->count = count;
+    map_cut(&g->by_id, (size_t)count);
+    if (g->added) arena_free(g->added);
+    g->added = NULL;
+}
+
+int graph_display(const Graph *g, int node)
+{
+    return g->nodes[node].display ? g->nodes[node].display - 1 : node;
 }
 
 void graph_own_doc(Graph *g, JsonDoc *doc)
@@ -343,6 +382,12 @@ Status graph_bind(Graph *g, const NodeTable *table, Error *err)
 done:
     map_fini(&seen);
     return status;
+}
+
+void graph_bind_links(Graph *g, int first)
+{
+    for (int i = first; i < g->count; i++)
+        bind_links(g, &g->nodes[i]);
 }
 
 bool graph_slot(const GraphNode *origin, int64_t slot, int *out)

@@ -50,6 +50,8 @@ typedef struct GraphNode {
     int64_t offset;        /* of the node's object in the file, -1 when unknown */
     const char *changed;   /* token from outside the graph, NULL = none */
     bool never_cached;     /* the token could not be had */
+    int parent;            /* came by expansion: index + 1 of the node that expanded; else 0 */
+    int display;           /* likewise: of the node of the file that it stands for */
 } GraphNode;
 
 /* A diagnostic that a parser met on the way; check puts it into its report. */
@@ -67,6 +69,7 @@ typedef struct GraphDoc {
 
 typedef struct Graph {
     Arena *arena; /* owned: strings, literals */
+    Arena *added; /* owned: the same of what a run adds; changes places with arena meanwhile */
     JsonDoc *doc; /* owned: literals and raw values borrow from it */
     GraphDoc *kept;
     GraphNode *nodes; /* owned */
@@ -104,6 +107,16 @@ Status graph_note(Graph *g, const Error *note, const Json *source, Error *err);
 
 /* Finds each link's origin and each node's class (table may be NULL: origins only). */
 Status graph_bind(Graph *g, const NodeTable *table, Error *err);
+/* Finds the origins of links of the nodes from `first` on. */
+void graph_bind_links(Graph *g, int first);
+
+/* What is added between begin and end (nodes, strings) is forgotten again by graph_forget_added, which
+ * leaves the `count` first nodes. */
+Status graph_begin_added(Graph *g, Error *err);
+void graph_end_added(Graph *g);
+void graph_forget_added(Graph *g, int count);
+/* The node of the file that a node stands for: itself unless it came by expansion. */
+int graph_display(const Graph *g, int node);
 
 int graph_find(const Graph *g, const char *id); /* -1 when absent */
 GraphInput *graph_input(const GraphNode *n, const char *name);

@@ -116,6 +116,7 @@ typedef struct NodeCall {
     Str *ui; /* JSON object text of UI output ({"images": [...]}) ; append, may stay empty */
     Error *err;
     Events *events;
+    struct Answer *answer; /* what node_block and node_expand write; opaque */
 } NodeCall;
 
 typedef struct NodeDef {
@@ -139,6 +140,32 @@ typedef struct NodeDef {
     Status (*lazy)(const void *in, uint64_t known, uint64_t *needed, Error *err);
     const void *user; /* for descriptors made at run time (scripts) */
 } NodeDef;
+
+/* ---- answers other than values, for use inside run ---- */
+
+/*
+ * The output of that index holds a blocker instead of its field: what reads it does not run, nor what
+ * depends on that. message, when not NULL, is told once by the first node that is stopped (EV_BLOCKED);
+ * the rest of the workflow goes on. Errors: E_RANGE, E_NOMEM.
+ */
+Status node_block(NodeCall *call, int output, const char *message);
+
+/*
+ * Adds a node to the sub-graph that takes this node's place. name is its own within the call; its id in
+ * the workflow becomes <id>.<call number>.0.<name>. Inputs are set next: links to other new nodes by
+ * their name, or to nodes of the workflow by their id; values are copied, objects shared. New nodes are
+ * checked like those of a file. Output classes among them and what node_expand_output names run before
+ * this node counts as done. Errors: E_WORKFLOW (a name twice), E_MISSING (no such name), E_NOMEM.
+ */
+Status node_expand(NodeCall *call, const char *name, const char *class_type);
+Status node_expand_link(NodeCall *call, const char *name, const char *input, const char *from,
+                        int slot);
+Status node_expand_value(NodeCall *call, const char *name, const char *input, const Value *v);
+/* An answer for a call outside a run (a script's trial). */
+Status node_answer_new(struct Answer **out, Error *err);
+void node_answer_free(struct Answer *answer);
+/* The output of that index is what a slot of a new node, or of one of the workflow, will hold. */
+Status node_expand_output(NodeCall *call, int output, const char *from, int slot);
 
 /* All classes of a process: families of static tables plus descriptors made at run time. */
 typedef struct NodeTable {

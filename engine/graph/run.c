@@ -6,18 +6,35 @@
 
 #include "engine/base/mem.h"
 #include "engine/graph/call.h"
+#include "engine/graph/expand.h"
 #include "engine/graph/sched.h"
+
+/* A node that has answered with a sub-graph and waits for it. */
+typedef struct Waiting {
+    NodeResult *result; /* owned; holds pending values */
+    Answer *answers;    /* owned */
+} Waiting;
+
+/* What is known of one node. */
+typedef struct NodeState {
+    int same;           /* the node of equal key that holds the result */
+    int uses;           /* of a result: links that will still read it, nodes that wait for it */
+    bool done;          /* has had its turn */
+    NodeResult *result; /* one reference owned; NULL = not there */
+    Waiting *waiting;   /* owned; NULL = it does not wait */
+} NodeState;
 
 typedef struct Run {
     Graph *graph;
     const CheckReport *report;
     const RunOptions *options;
     Events *events;
-    CacheKey *keys;       /* owned, per node */
-    int *same;            /* owned, per node: the node of equal key that holds the result */
-    int *uses;            /* owned, per result: links that will still read it */
-    NodeResult **results; /* owned, per node: one reference each; NULL = not there */
-    Sched *sched;         /* owned */
+    CacheKey *keys;    /* owned, per node */
+    NodeState *states; /* owned, per node */
+    int capacity;      /* of both */
+    int file_count;    /* nodes before any expansion */
+    KeyIndex index;
+    Sched *sched; /* owned */
     CallTexts texts;
     Str prompt; /* owned */
     RunStats stats;
@@ -36,6 +53,7 @@ static void emit(Run *r, EventKind kind, const GraphNode *n, const char *text)
     if (n) {
         e.node = n->id;
         e.class_type = n->class_type;
+        if (n->display) e.display_node = r->graph->nodes[n->display - 1].id;
     }
     events_emit(r->events, &e);
 }
@@ -71,30 +89,51 @@ Status run_tokens(Graph *g, const CheckReport *report, struct Host *host, Error 
 
 /* ---- results ----------------------------------------------------------------------------- */
 
-static NodeResult *result_of(const Run *r, int node)
+static NodeState *holder_of(const Run *r, int node)
 {
-    return r->results[r->same[node]];
+    return &r->states[r->states[node].same];
 }
 
-/* Sched's question; a hit is held from now on, so that no eviction can take it away. */
+static NodeResult *result_of(const Run *r, int node)
+{
+    return holder_of(r, node)->result;
+}
+
+/* A result is kept for each link that reads it and for each node of its key that waits for its turn. */
+static void count_node(Run *r, int node)
+{
+    const GraphNode *n = &r->graph->nodes[node];
+
+    holder_of(r, node)->uses++;
+    for (int i = 0; i < n->n_inputs; i++)
+        if (sched_is_dependency(r->graph, n, &n->inputs[i], NULL))
+            holder_of(r, n->inputs[i].origin)->uses++;
+}
+
+/* Sched's question; a hit is held from now on, so that no eviction can take it away. A node that was done,
+ * whose result is gone and which an expansion wants again, will have another turn. */
 static bool is_cached(void *user, int node)
 {
     Run *r = user;
-    NodeResult **held = &r->results[r->same[node]];
+    NodeState *holder = holder_of(r, node);
 
-    if (!*held && r->options->cache)
-        *held = ref_take(cache_get(r->options->cache, &r->keys[node]));
-    return *held != NULL;
+    if (!holder->result && r->options->cache)
+        holder->result = ref_take(cache_get(r->options->cache, &r->keys[node]));
+    if (!holder->result && r->states[node].done) {
+        r->states[node].done = false;
+        count_node(r, node);
+    }
+    return holder->result != NULL;
 }
 
 /* One reader less; the last one frees the result. */
 static void release_one(Run *r, int node)
 {
-    int holder = r->same[node];
+    NodeState *holder = holder_of(r, node);
 
-    if (--r->uses[holder] > 0) return;
-    ref_drop(r->results[holder]);
-    r->results[holder] = NULL;
+    if (--holder->uses > 0) return;
+    ref_drop(holder->result);
+    holder->result = NULL;
 }
 
 /* The node has had its turn: it reads its inputs no more. */
@@ -106,19 +145,6 @@ static void release_inputs(Run *r, int node)
         if (sched_is_dependency(r->graph, n, &n->inputs[i], NULL))
             release_one(r, n->inputs[i].origin);
     release_one(r, node);
-}
-
-/* A result is kept for each link that reads it and for each node of its key that waits for its turn. */
-static void count_uses(Run *r)
-{
-    for (int i = 0; i < r->graph->count; i++) {
-        const GraphNode *n = &r->graph->nodes[i];
-        if (!r->report->valid[i]) continue;
-        r->uses[r->same[i]]++;
-        for (int k = 0; k < n->n_inputs; k++)
-            if (sched_is_dependency(r->graph, n, &n->inputs[k], NULL))
-                r->uses[r->same[n->inputs[k].origin]]++;
-    }
 }
 
 /* ---- one node ---------------------------------------------------------------------------- */
@@ -192,40 +218,223 @@ static Status settle_lazy(Run *r, int node, CallInput *inputs, bool *waits)
     return OK;
 }
 
-static Status execute(Run *r, int node, const CallInput *inputs)
+/* Keeps a finished result for its readers and for later runs. */
+static void keep_result(Run *r, int node, NodeResult *result)
+{
+    const GraphNode *n = &r->graph->nodes[node];
+    NodeState *holder = holder_of(r, node);
+    Cache *cache = r->options->cache;
+
+    ref_drop(holder->result);
+    holder->result = result;
+    if (cache && n->display)
+        cache_put_owned(cache, &r->keys[node], cache_owner(&r->graph->nodes[n->display - 1]),
+                        result);
+    else if (cache)
+        cache_put(cache, &r->keys[node], result);
+}
+
+/* ---- expansions -------------------------------------------------------------------------- */
+
+static Status grow_states(Run *r)
+{
+    int wanted = r->graph->count;
+
+    if (wanted <= r->capacity) return OK;
+    if (wanted < 2 * r->capacity) wanted = 2 * r->capacity;
+    CacheKey *keys = mem_realloc(r->keys, (size_t)wanted * sizeof *keys);
+    if (keys) r->keys = keys;
+    NodeState *states = keys ? mem_realloc(r->states, (size_t)wanted * sizeof *states) : NULL;
+    if (!states) return no_memory(r->err);
+    memset(states + r->capacity, 0, (size_t)(wanted - r->capacity) * sizeof *states);
+    r->states = states;
+    r->capacity = wanted;
+    return OK;
+}
+
+/* Nodes from `first` on get keys, holders and counts. */
+static Status enrol(Run *r, int first)
+{
+    Graph *g = r->graph;
+
+    TRY(grow_states(r));
+    TRY(sched_grow(r->sched, r->err));
+    for (int i = first; i < g->count; i++)
+        if (g->nodes[i].def->changed) TRY(ask_token(g, &g->nodes[i], r->options->host, r->err));
+    TRY(cache_keys_from(g, first, r->keys, r->err));
+    for (int i = first; i < g->count; i++)
+        TRY(key_index_add(&r->index, r->keys, i, &r->states[i].same, r->err));
+    for (int i = first; i < g->count; i++)
+        count_node(r, i);
+    return OK;
+}
+
+/* The object that a node of its own hands out is there from the start. */
+static Status hand_out(Run *r, AnswerInput *in)
+{
+    NodeState *holder = holder_of(r, in->holder);
+    NodeResult *result = NULL;
+
+    if (holder->result) return OK;
+    TRY(result_new(1, &result, r->err));
+    result->slots[0].items = mem_alloc(sizeof(Value));
+    if (!result->slots[0].items) {
+        ref_drop(result);
+        return no_memory(r->err);
+    }
+    result->slots[0].items[0] = in->value;
+    result->slots[0].count = 1;
+    in->value = (Value){ 0 };
+    holder->result = result;
+    return OK;
+}
+
+/* The parent waits for what its outputs name and for the output classes among the new nodes. */
+static Status depend(Run *r, int parent, const Answer *a, int first)
+{
+    bool added;
+
+    for (int i = first; i < r->graph->count; i++)
+        if (r->graph->nodes[i].def->flags & NODE_F_OUTPUT)
+            TRY(sched_need_node(r->sched, parent, i, &added, r->err));
+    for (int i = 0; i < node_output_count(r->graph->nodes[parent].def); i++) {
+        if (a->outputs[i].kind != ANSWER_LINK) continue;
+        holder_of(r, a->outputs[i].origin)->uses++;
+        TRY(sched_need_node(r->sched, parent, a->outputs[i].origin, &added, r->err));
+    }
+    return OK;
+}
+
+static Status add_answer(Run *r, const Expansion *e, Answer *a)
+{
+    int first = r->graph->count;
+
+    TRY(graph_begin_added(r->graph, r->err));
+    Status status = expand_answer(e, a, r->err);
+    graph_end_added(r->graph);
+    TRY(status);
+    TRY(enrol(r, first));
+    for (AnswerNode *n = a->nodes; n; n = n->next)
+        for (AnswerInput *in = n->inputs; in; in = in->next)
+            if (in->holder >= 0) TRY(hand_out(r, in));
+    TRY(depend(r, e->parent, a, first));
+    return answer_settle(a, r->err);
+}
+
+/* Takes result and answers over. */
+static Status expand(Run *r, int node, const CallInput *inputs, NodeResult *result,
+                     Answer *answers)
+{
+    Waiting *w = mem_alloc(sizeof *w);
+
+    if (!w) {
+        ref_drop(result);
+        call_answers_free(answers);
+        return no_memory(r->err);
+    }
+    *w = (Waiting){ result, answers };
+    r->states[node].waiting = w;
+    if (!r->options->check) return error_set(r->err, E_UNSUPPORTED, "nodes cannot expand here");
+    for (Answer *a = answers; a; a = a->next) {
+        Expansion e = { .graph = r->graph,
+                        .check = r->options->check,
+                        .parent = node,
+                        .inputs = inputs,
+                        .keys = r->keys,
+                        .valid = r->report->valid,
+                        .file_count = r->file_count };
+        TRY(add_answer(r, &e, a));
+    }
+    return OK;
+}
+
+static void waiting_free(Waiting *w)
+{
+    if (!w) return;
+    ref_drop(w->result);
+    call_answers_free(w->answers);
+    mem_free(w);
+}
+
+static const NodeResult *filled_result(void *user, int node)
+{
+    return result_of(user, node);
+}
+
+/* What the node has read of its expansion, and the objects that it kept for it. */
+static void release_answer(Run *r, const Answer *a, int outputs)
+{
+    for (int i = 0; i < outputs; i++)
+        if (a->outputs[i].kind == ANSWER_LINK) release_one(r, a->outputs[i].origin);
+    for (int i = 0; i < a->n_holders; i++)
+        release_one(r, a->holders[i]);
+}
+
+/* The sub-graph has run: the node's result is complete. */
+static Status complete(Run *r, int node)
+{
+    Waiting *w = r->states[node].waiting;
+    int outputs = node_output_count(r->graph->nodes[node].def);
+
+    TRY(call_fill_in(w->result, w->answers, filled_result, r, r->err));
+    for (const Answer *a = w->answers; a; a = a->next)
+        release_answer(r, a, outputs);
+    keep_result(r, node, w->result);
+    w->result = NULL;
+    waiting_free(w);
+    r->states[node].waiting = NULL;
+    return OK;
+}
+
+/* ---- a node's turn ----------------------------------------------------------------------- */
+
+/* *waits: the node has expanded and must be asked again. */
+static Status execute(Run *r, int node, const CallInput *inputs, bool *waits)
 {
     const GraphNode *n = &r->graph->nodes[node];
     NodeResult *result = NULL;
+    Answer *answers = NULL;
 
     emit(r, EV_EXECUTING, n, NULL);
     if (r->options->before) r->options->before(r->options->user, n);
-    TRY(call_node(n, inputs, &r->texts, r->options->host, r->events, &result, r->err));
+    TRY(call_node(n, inputs, &r->texts, r->options->host, r->events, &result, &answers,
+                  r->err));
     r->stats.ran++;
-    ref_drop(r->results[r->same[node]]);
-    r->results[r->same[node]] = result;
-    if (r->options->cache) cache_put(r->options->cache, &r->keys[node], result);
-    if (r->options->after) r->options->after(r->options->user, n);
     tell_executed(r, n, result);
+    *waits = answers != NULL;
+    if (*waits)
+        TRY(expand(r, node, inputs, result, answers));
+    else
+        keep_result(r, node, result);
+    if (r->options->after) r->options->after(r->options->user, &r->graph->nodes[node]);
     return OK;
+}
+
+static Status end_turn(Run *r, int node)
+{
+    r->states[node].done = true;
+    release_inputs(r, node);
+    return sched_done(r->sched, node, r->err);
 }
 
 static Status turn(Run *r, int node)
 {
-    const GraphNode *n = &r->graph->nodes[node];
     CallInput inputs[CALL_MAX_INPUTS];
     bool waits;
 
+    if (r->states[node].waiting) {
+        TRY(complete(r, node));
+        return end_turn(r, node);
+    }
     if (is_cached(r, node)) {
         r->stats.cached++;
-        tell_executed(r, n, result_of(r, node));
-    } else {
-        TRY(gather(r, node, inputs));
-        TRY(settle_lazy(r, node, inputs, &waits));
-        if (waits) return sched_defer(r->sched, node, r->err);
-        TRY(execute(r, node, inputs));
+        tell_executed(r, &r->graph->nodes[node], result_of(r, node));
+        return end_turn(r, node);
     }
-    release_inputs(r, node);
-    return sched_done(r->sched, node, r->err);
+    TRY(gather(r, node, inputs));
+    TRY(settle_lazy(r, node, inputs, &waits));
+    if (!waits) TRY(execute(r, node, inputs, &waits));
+    return waits ? sched_defer(r->sched, node, r->err) : end_turn(r, node);
 }
 
 /* ---- the run ----------------------------------------------------------------------------- */
@@ -266,22 +475,27 @@ static Status write_texts(Run *r)
     return r->prompt.failed ? no_memory(r->err) : OK;
 }
 
+static Status find_holders(Run *r)
+{
+    for (int i = 0; i < r->graph->count; i++) {
+        r->states[i].same = i;
+        if (r->report->valid[i])
+            TRY(key_index_add(&r->index, r->keys, i, &r->states[i].same, r->err));
+    }
+    for (int i = 0; i < r->graph->count; i++)
+        if (r->report->valid[i]) count_node(r, i);
+    return OK;
+}
+
 static Status prepare(Run *r)
 {
-    size_t n = (size_t)r->graph->count + 1;
-
-    r->keys = mem_calloc(n, sizeof *r->keys);
-    r->same = mem_calloc(n, sizeof *r->same);
-    r->uses = mem_calloc(n, sizeof *r->uses);
-    r->results = mem_calloc(n, sizeof *r->results);
-    if (!r->keys || !r->same || !r->uses || !r->results) return no_memory(r->err);
+    r->file_count = r->graph->count;
+    TRY(grow_states(r));
     TRY(run_tokens(r->graph, r->report, r->options->host, r->err));
     TRY(cache_keys(r->graph, r->keys, r->err));
-    if (r->options->cache)
-        TRY(cache_start(r->options->cache, r->keys, r->graph->count, r->err));
-    TRY(cache_same(r->keys, r->report->valid, r->graph->count, r->same, r->err));
+    if (r->options->cache) TRY(cache_start(r->options->cache, r->graph, r->keys, r->err));
+    TRY(find_holders(r));
     TRY(write_texts(r));
-    count_uses(r);
     TRY(sched_new(r->graph, is_cached, r, &r->sched, r->err));
     return OK;
 }
@@ -328,12 +542,14 @@ static void finish(Run *r, Status status)
 static void run_fini(Run *r)
 {
     sched_free(r->sched);
-    for (int i = 0; r->results && i < r->graph->count; i++)
-        ref_drop(r->results[i]);
-    mem_free(r->results);
+    for (int i = 0; i < r->capacity; i++) {
+        ref_drop(r->states[i].result);
+        waiting_free(r->states[i].waiting);
+    }
+    graph_forget_added(r->graph, r->file_count);
+    key_index_fini(&r->index);
+    mem_free(r->states);
     mem_free(r->keys);
-    mem_free(r->same);
-    mem_free(r->uses);
     str_fini(&r->prompt);
 }
 
@@ -353,6 +569,8 @@ Status run_graph(Graph *g, const CheckReport *report, const RunOptions *options,
     TRY_DONE(prepare(&r));
     TRY_DONE(start(&r));
     TRY_DONE(loop(&r));
+    if (r.graph->count > r.file_count && options->cache)
+        TRY_DONE(cache_settle(options->cache, g, r.keys, r.err));
 done:
     r.stats.seconds = events_seconds_since_exec() - began;
     finish(&r, status);

@@ -17,7 +17,8 @@ typedef struct RunOptions {
     Events *events;     /* NULL = none; its cancel flag is read before each node */
     Cache *cache;       /* NULL: results live as long as the run needs them */
     const char *prompt; /* text for SOCK_F_HIDDEN_PROMPT; NULL = graph_write_api of the graph */
-    const char *pnginfo; /* text for SOCK_F_HIDDEN_PNGINFO; NULL = the graph's */
+    const char *pnginfo;       /* text for SOCK_F_HIDDEN_PNGINFO; NULL = the graph's */
+    const CheckOptions *check; /* classes and host for nodes that expand; NULL = no node may */
     void (*before)(void *user,
                    const GraphNode *node); /* called before a node runs; NULL = none */
     void (*after)(void *user, const GraphNode *node); /* after it ran well */
@@ -35,7 +36,13 @@ typedef struct RunStats {
  * Every output slot holds a list. A node runs as often as its longest input has values, shorter ones
  * repeat their last; an INPUT_IS_LIST class runs once. Numbers and choices that come over a link are
  * range-checked before the node sees them (E_RANGE). Results are released after their last use unless
- * the cache holds them. */
+ * the cache holds them.
+ *
+ * A node may answer with a sub-graph (node_expand): its nodes join the run, and the node is done when what
+ * its outputs name and the output classes among the new ones are. They leave the graph after the run.
+ * Events of such nodes carry the visible node as display_node. A value may be a blocker (node_block): a
+ * call that would read it does not happen. Errors of expansions: E_WORKFLOW, E_LIMIT past
+ * EXPAND_MAX_NODES nodes, what the checker finds. */
 Status run_graph(Graph *g, const CheckReport *report, const RunOptions *options,
                  RunStats *stats, Error *err);
 

@@ -35,7 +35,7 @@ struct Sched {
     Ready *heap;   /* owned; smallest (rank, order) first */
     int *stack;    /* owned; scratch of sched_add */
     Link *links;   /* owned; scratch of sched_add */
-    int n_edges, edge_capacity, n_heap, heap_capacity, stack_capacity, n_links, link_capacity,
+    int n_states, n_edges, edge_capacity, n_heap, heap_capacity, stack_capacity, n_links, link_capacity,
         pending;
     unsigned next_order;
     bool stale; /* links were added since the heap was ordered */
@@ -72,10 +72,27 @@ Status sched_new(const Graph *g, SchedCached cached, void *user, Sched **out, Er
     }
     for (int i = 0; i < g->count; i++)
         s->states[i].first = -1;
+    s->n_states = g->count;
     s->graph = g;
     s->cached = cached;
     s->user = user;
     *out = s;
+    return OK;
+}
+
+Status sched_grow(Sched *s, Error *err)
+{
+    int wanted = s->graph->count;
+    State *more;
+
+    if (wanted <= s->n_states) return OK;
+    if (wanted < 2 * s->n_states) wanted = 2 * s->n_states;
+    more = mem_realloc(s->states, ((size_t)wanted + 1) * sizeof *more);
+    if (!more) return no_memory(err);
+    s->states = more;
+    for (int i = s->n_states; i < wanted; i++)
+        s->states[i] = (State){ .first = -1 };
+    s->n_states = wanted;
     return OK;
 }
 
@@ -260,16 +277,21 @@ Status sched_add(Sched *s, int node, Error *err)
     return OK;
 }
 
-Status sched_need(Sched *s, int node, const GraphInput *input, bool *added, Error *err)
+Status sched_need_node(Sched *s, int node, int origin, bool *added, Error *err)
 {
     *added = false;
-    if (s->cached(s->user, input->origin)) return OK;
-    TRY(sched_add(s, input->origin, err));
-    if (has_edge(s, input->origin, node)) return OK;
-    TRY(add_edge(s, input->origin, node, err));
+    if (s->cached(s->user, origin)) return OK;
+    TRY(sched_add(s, origin, err));
+    if (has_edge(s, origin, node)) return OK;
+    TRY(add_edge(s, origin, node, err));
     s->stale = true;
     *added = true;
     return OK;
+}
+
+Status sched_need(Sched *s, int node, const GraphInput *input, bool *added, Error *err)
+{
+    return sched_need_node(s, node, input->origin, added, err);
 }
 
 Status sched_done(Sched *s, int node, Error *err)

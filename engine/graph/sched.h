@@ -23,6 +23,11 @@ Status sched_add(Sched *s, int node, Error *err);
 /* Makes one linked input of a pending node a dependency; *added is false when it was at hand. */
 Status sched_need(Sched *s, int node, const GraphInput *input, bool *added, Error *err);
 
+/* The same for any node as origin: expansions. */
+Status sched_need_node(Sched *s, int node, int origin, bool *added, Error *err);
+/* The graph has got more nodes. */
+Status sched_grow(Sched *s, Error *err);
+
 int sched_next(Sched *s);                           /* -1: nothing is ready */
 bool sched_empty(const Sched *s);                   /* nothing is pending */
 Status sched_done(Sched *s, int node, Error *err);  /* ran, or came from the cache */

@@ -27,12 +27,12 @@ SockType sock_from_name(const char *name)
 
 static bool is_text(SockType t)
 {
-    return t == SOCK_STRING || t == SOCK_COMBO;
+    return t == SOCK_STRING || t == SOCK_COMBO || t == SOCK_BLOCKER;
 }
 
 static bool is_number(SockType t)
 {
-    return t == SOCK_INT || t == SOCK_FLOAT || t == SOCK_BOOLEAN;
+    return t == SOCK_INT || t == SOCK_FLOAT || t == SOCK_BOOLEAN || t == SOCK_PENDING;
 }
 
 Status value_copy(const Value *v, Value *out, Error *err)

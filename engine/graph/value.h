@@ -37,7 +37,9 @@
     X(SOCK_UPSCALE_MODEL, "UPSCALE_MODEL")                                                     \
     X(SOCK_MODEL_PATCH, "MODEL_PATCH")                                                         \
     X(SOCK_ANY, "*") /* Value, whole: type and content */                                      \
-    X(SOCK_OTHER, "")
+    X(SOCK_OTHER, "")                                                                          \
+    X(SOCK_BLOCKER, "") /* no socket's type: a value that stops what reads it; s = message */  \
+    X(SOCK_PENDING, "") /* no socket's type: i = a result of an expansion to be filled in */
 
 typedef enum SockType {
 #define SOCK_ENUM(name, text) name,
@@ -54,7 +56,7 @@ typedef struct Value {
         int64_t i; /* SOCK_INT: the bits of a uint64_t when the socket is SOCK_F_U64 */
         double f;
         bool b;
-        char *s;           /* owned: STRING, COMBO */
+        char *s;           /* owned: STRING, COMBO, BLOCKER (NULL = it stops silently) */
         const Ref *object; /* one reference owned; NULL = absent */
     };
 } Value;

@@ -249,7 +249,9 @@ static Status dry_node(const Script *s, bool *ran, Error *err)
     if (!*ran) return OK;
     for (const Socket *row = s->def.inputs; status == OK && row->name; row++)
         status = fill_toy(row, in, err);
+    if (status == OK) status = node_answer_new(&call.answer, err);
     if (status == OK) status = script_node_call(&call);
+    node_answer_free(call.answer);
     empty_fields(s->def.inputs, in, false);
     empty_fields(s->def.outputs, out, true);
     return status;

@@ -1,5 +1,6 @@
 /* node_call.c - scripts of kind node: inputs by name in, a list of outputs back. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine/base/mem.h"
@@ -240,13 +241,157 @@ static void take_list(lua_State *L, const Socket *s, void *out)
     }
 }
 
+/* ---- expansions ---------------------------------------------------------------------------------------- */
+
+static const Socket any_value = { .name = "value", .type = SOCK_ANY };
+
+/* A table { "node", slot }: a link, whose parts are borrowed from the stack. */
+static bool link_at(lua_State *L, int index, const char **node, int *slot)
+{
+    bool good = false;
+
+    if (lua_type(L, index) != LUA_TTABLE || lua_rawlen(L, index) != 2) return false;
+    index = lua_absindex(L, index);
+    lua_rawgeti(L, index, 1);
+    lua_rawgeti(L, index, 2);
+    good = lua_type(L, -2) == LUA_TSTRING && lua_isinteger(L, -1) &&
+           lua_tointeger(L, -1) >= 0 && lua_tointeger(L, -1) < INT32_MAX;
+    *node = good ? lua_tostring(L, -2) : NULL; /* the table keeps it */
+    *slot = good ? (int)lua_tointeger(L, -1) : 0;
+    lua_pop(L, 2);
+    return good;
+}
+
+/* A table { block = true } or { block = "message" }; false when it is none. */
+static bool block_at(lua_State *L, int index, const char **message)
+{
+    bool good;
+
+    if (lua_type(L, index) != LUA_TTABLE) return false;
+    lua_getfield(L, index, "block");
+    good = lua_type(L, -1) == LUA_TSTRING || lua_toboolean(L, -1);
+    *message = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+    lua_pop(L, 1);
+    return good;
+}
+
+static const char *expand_key(lua_State *L, int index, const char *what)
+{
+    if (lua_type(L, index) != LUA_TSTRING)
+        host_wrong(L, "run", "%s of expand must have names, not a %s", what,
+                   luaL_typename(L, index));
+    return lua_tostring(L, index);
+}
+
+/* The value on top of the stack as an input of a new node. */
+static void expand_input(lua_State *L, NodeCall *call, const char *node, const char *input)
+{
+    const char *from;
+    int slot;
+    Value v = { 0 };
+
+    if (link_at(L, -1, &from, &slot)) {
+        must(L, node_expand_link(call, node, input, from, slot));
+        return;
+    }
+    if (lua_type(L, -1) == LUA_TTABLE && lua_getfield(L, -1, "samples") != LUA_TNIL) {
+        lua_pop(L, 1);
+        v.type = SOCK_LATENT;
+        take_latent(L, &any_value, -1, &v);
+    } else {
+        if (lua_type(L, -1) == LUA_TTABLE) lua_pop(L, 1);
+        take_value(L, &any_value, -1, &v);
+    }
+    Status status = node_expand_value(call, node, input, &v);
+    value_fini(&v);
+    must(L, status);
+}
+
+/* One { class_type = , inputs = {} } on top of the stack. */
+static void expand_node(lua_State *L, NodeCall *call, const char *name)
+{
+    int at = lua_gettop(L);
+
+    if (lua_type(L, at) != LUA_TTABLE) host_wrong(L, "run", "expand: %s is no table", name);
+    lua_getfield(L, at, "class_type");
+    if (lua_type(L, -1) != LUA_TSTRING)
+        host_wrong(L, "run", "expand: %s lacks its class_type", name);
+    must(L, node_expand(call, name, lua_tostring(L, -1)));
+    if (lua_getfield(L, at, "inputs") != LUA_TNIL) {
+        if (lua_type(L, -1) != LUA_TTABLE)
+            host_wrong(L, "run", "expand: the inputs of %s are no table", name);
+        int inputs = lua_gettop(L);
+        for (lua_pushnil(L); lua_next(L, inputs); lua_settop(L, inputs + 1))
+            expand_input(L, call, name, expand_key(L, -2, "inputs"));
+    }
+    lua_settop(L, at);
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Nodes in the order of their names, so that a run does not depend on the order of a table. */
+static void expand_nodes(lua_State *L, NodeCall *call, int table)
+{
+    size_t count = 0, i = 0;
+
+    for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1), count++)
+        expand_key(L, -2, "nodes");
+    const char **names = lua_newuserdatauv(L, (count + 1) * sizeof *names, 0);
+    for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1))
+        names[i++] = lua_tostring(L, -2); /* the table keeps it */
+    qsort(names, count, sizeof *names, compare_names);
+    for (i = 0; i < count; i++) {
+        lua_getfield(L, table, names[i]);
+        expand_node(L, call, names[i]);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+/* run returned { expand = nodes, result = outputs }: the outputs take its place on the stack. */
+static void take_expansion(lua_State *L, NodeCall *call, int results)
+{
+    if (lua_getfield(L, results, "expand") == LUA_TNIL) {
+        lua_pop(L, 1);
+        return;
+    }
+    if (lua_type(L, -1) != LUA_TTABLE)
+        host_wrong(L, "run", "expand must be a table of nodes, not a %s", luaL_typename(L, -1));
+    expand_nodes(L, call, lua_gettop(L));
+    lua_pop(L, 1);
+    if (lua_getfield(L, results, "result") != LUA_TTABLE)
+        host_wrong(L, "run", "result must be a list of outputs, not a %s",
+                   luaL_typename(L, -1));
+    lua_replace(L, results);
+}
+
+/* An output that is no value of its own: a link into the expansion, or a blocker. */
+static bool take_answer(lua_State *L, NodeCall *call, int output, int index)
+{
+    const char *text;
+    int slot;
+
+    if (link_at(L, index, &text, &slot)) {
+        must(L, node_expand_output(call, output, text, slot));
+        return true;
+    }
+    if (!block_at(L, index, &text)) return false;
+    must(L, node_block(call, output, text));
+    return true;
+}
+
 /* ---- the call ------------------------------------------------------------------------------------------ */
 
 static int run_node(lua_State *L)
 {
-    NodeCall *call = lua_touserdata(L, 1);
+    NodeCall own = *(const NodeCall *)lua_touserdata(L, 1), *call = &own;
     const NodeDef *def = call->def;
     int n = node_output_count(def);
+
+    own.err = &vm_of(L)->callback_error;
 
     host_push_function(L, "run");
     lua_newtable(L);
@@ -259,6 +404,7 @@ static int run_node(lua_State *L)
     if (lua_type(L, results) != LUA_TTABLE)
         return host_wrong(L, "run", "run must return a list of outputs, not a %s",
                           luaL_typename(L, results));
+    take_expansion(L, call, results);
     if ((int)lua_rawlen(L, results) != n)
         return host_wrong(L, "run", "run returned %d outputs; %d are declared",
                           (int)lua_rawlen(L, results), n);
@@ -267,6 +413,7 @@ static int run_node(lua_State *L)
         Value v = { 0 };
         lua_settop(L, results);
         lua_rawgeti(L, results, i + 1);
+        if (take_answer(L, call, i, results + 1)) continue;
         if (s->flags & SOCK_F_LIST) {
             take_list(L, s, call->out);
             continue;

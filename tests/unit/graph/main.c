@@ -13,6 +13,7 @@ int main(int argc, char **argv)
     failed += run_check_tests();
     failed += run_plan_tests();
     failed += run_run_tests();
+    failed += run_expand_tests();
     failed += run_vector_tests();
     return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -46,6 +46,7 @@ int run_parse_tests(void);
 int run_check_tests(void);
 int run_plan_tests(void);
 int run_run_tests(void);
+int run_expand_tests(void);
 int run_vector_tests(void);
 
 #endif
