@@ -413,7 +413,7 @@ static void block_stops_what_depends_on_it(void **state)
                                                                               "\"n\": 3") "}",
             NULL, &s),
         3);
-    assert_string_equal(s.trace.executing, "1,2,8,9");
+    assert_string_equal(s.trace.executing, "9,1,2,8");
     assert_string_equal(s.trace.end, "execution_success");
     assert_string_equal(s.blocked, "");
 }
