@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/imaging/arrange.h"
 #include "engine/imaging/compose.h"
 #include "engine/imaging/resize.h"
 #include "engine/residency/inputs.h"
@@ -454,7 +455,8 @@ static Status batch_run(NodeCall *call)
 {
     const BatchIn *in = call->in;
     ImageOut *out = call->out;
-    return image_batch(in->image1, in->image2, &out->image, call->err);
+    return image_join((const Tensor *const[]){ in->image1, in->image2 }, 2, &out->image,
+                      call->err);
 }
 
 static const NodeDef image_batch_node = {

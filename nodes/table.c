@@ -5,21 +5,41 @@
 #include "nodes/facts.h"
 #include "nodes/gguf.h"
 #include "nodes/image.h"
+#include "nodes/image_edit.h"
+#include "nodes/image_filter.h"
 #include "nodes/latent.h"
+#include "nodes/latent_edit.h"
 #include "nodes/loaders.h"
 #include "nodes/logic.h"
 #include "nodes/lora.h"
 #include "nodes/mask.h"
 #include "nodes/patch.h"
+#include "nodes/rebatch.h"
 #include "nodes/sampling.h"
 #include "nodes/step_cache.h"
 #include "nodes/vae.h"
 
+/* clang-format off */
 static const NodeDef *const *const families[] = {
-    loaders_nodes,      gguf_nodes,   lora_nodes,     patch_nodes, step_cache_nodes,
-    conditioning_nodes, latent_nodes, sampling_nodes, vae_nodes,   image_nodes,
-    mask_nodes,         logic_nodes,  NULL,
+    loaders_nodes,
+    gguf_nodes,
+    lora_nodes,
+    patch_nodes,
+    step_cache_nodes,
+    conditioning_nodes,
+    latent_nodes,
+    latent_edit_nodes,
+    sampling_nodes,
+    vae_nodes,
+    image_nodes,
+    image_edit_nodes,
+    image_filter_nodes,
+    rebatch_nodes,
+    mask_nodes,
+    logic_nodes,
+    NULL,
 };
+/* clang-format on */
 
 NodeTable nodes_table(void)
 {

@@ -61,42 +61,6 @@ Status image_pad(const Tensor *image, int64_t left, int64_t top, int64_t right, 
     return OK;
 }
 
-/* [B,H,W,C] with `channels` channels; new ones are 1. */
-static Status with_channels(const Tensor *x, int64_t channels, Tensor **out, Error *err)
-{
-    int64_t old = x->shape[3], pixels = tensor_count(x) / old;
-    if (old == channels) {
-        *out = tensor_ref(x);
-        return OK;
-    }
-    TRY(tensor_new(K_F32, 4, (int64_t[]){ x->shape[0], x->shape[1], x->shape[2], channels },
-                   out, err));
-    for (int64_t i = 0; i < pixels; i++)
-        for (int64_t c = 0; c < channels; c++)
-            tensor_f32(*out)[i * channels + c] = c < old ? tensor_f32(x)[i * old + c] : 1;
-    return OK;
-}
-
-Status image_batch(const Tensor *a, const Tensor *b, Tensor **out, Error *err)
-{
-    int64_t channels = a->shape[3] > b->shape[3] ? a->shape[3] : b->shape[3];
-    Status status = OK;
-    Tensor *first = NULL, *second = NULL, *fitted = NULL;
-    TRY_DONE(with_channels(a, channels, &first, err));
-    TRY_DONE(with_channels(b, channels, &second, err));
-    if (a->shape[1] == b->shape[1] && a->shape[2] == b->shape[2])
-        fitted = tensor_ref(second);
-    else
-        TRY_DONE(
-            resize_nhwc(second, a->shape[2], a->shape[1], RESIZE_BILINEAR, true, &fitted, err));
-    TRY_DONE(tensor_concat((const Tensor *const[]){ first, fitted }, 2, 0, out, err));
-done:
-    tensor_unref(first);
-    tensor_unref(second);
-    tensor_unref(fitted);
-    return status;
-}
-
 Status image_solid(int64_t width, int64_t height, int64_t batch, int64_t rgb, Tensor **out,
                    Error *err)
 {

@@ -9,10 +9,6 @@
 Status image_pad(const Tensor *image, int64_t left, int64_t top, int64_t right, int64_t bottom,
                  int64_t feathering, Tensor **out, Tensor **mask, Error *err);
 
-/* Batches two pictures [B,H,W,C]: the second is resized to the first (bilinear, centre crop) and a
- * missing alpha channel is filled with 1. */
-Status image_batch(const Tensor *a, const Tensor *b, Tensor **out, Error *err);
-
 /* A constant picture; rgb = 0xRRGGBB. */
 Status image_solid(int64_t width, int64_t height, int64_t batch, int64_t rgb, Tensor **out,
                    Error *err);

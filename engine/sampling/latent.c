@@ -71,9 +71,9 @@ void latent_set_mask(Latent *l, Tensor *mask)
 
 Status latent_set_batch_index(Latent *l, const int64_t *index, int64_t count, Error *err)
 {
-    int64_t *copy = mem_alloc_array((size_t)count, sizeof *copy);
-    if (!copy) return error_set(err, E_NOMEM, "out of memory");
-    memcpy(copy, index, (size_t)count * sizeof *copy);
+    int64_t *copy = count ? mem_alloc_array((size_t)count, sizeof *copy) : NULL;
+    if (count && !copy) return error_set(err, E_NOMEM, "out of memory");
+    if (count) memcpy(copy, index, (size_t)count * sizeof *copy);
     mem_free(l->batch_index);
     l->batch_index = copy;
     l->batch_count = count;

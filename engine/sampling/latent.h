@@ -31,7 +31,8 @@ Status latent_new_empty(int64_t batch, int channels, int64_t height, int64_t wid
 Status latent_copy(const Latent *l, Latent **out, Error *err);
 /* A copy with other samples (reference taken over); mask and batch index stay, downscale is dropped. */
 Status latent_with_samples(const Latent *l, Tensor *samples, Latent **out, Error *err);
-/* Edits on a latent that nobody else holds yet. The mask's reference is taken over; indices are copied. */
+/* Edits on a latent that nobody else holds yet. The mask's reference is taken over; indices are copied,
+ * and a count of 0 takes them away. */
 void latent_set_mask(Latent *l, Tensor *mask);
 Status latent_set_batch_index(Latent *l, const int64_t *index, int64_t count, Error *err);
 

@@ -7,7 +7,9 @@
 
 #include <cmocka.h>
 
+#include "engine/imaging/arrange.h"
 #include "engine/imaging/compose.h"
+#include "engine/imaging/filter.h"
 #include "engine/imaging/mask.h"
 #include "engine/imaging/resize.h"
 #include "tests/unit/support.h"
@@ -239,7 +241,7 @@ static Status run_reshape(Case *c, Error *err)
 static Status run_image_batch(Case *c, Error *err)
 {
     Tensor *a = in_tensor(c, "image1"), *b = in_tensor(c, "image2");
-    Status s = image_batch(a, b, &c->out[0], err);
+    Status s = image_join((const Tensor *const[]){ a, b }, 2, &c->out[0], err);
     tensor_unref(a);
     tensor_unref(b);
     return s;
@@ -408,9 +410,109 @@ static void test_sizes_are_refused(void **state)
     tensor_unref(x);
 }
 
+/* A tensor of the Canny and stitching vectors; bytes stand for value / 255. NULL when it is not there. */
+static Tensor *part_of(const Vectors *v, const char *group, const char *name, const char *part,
+                       bool bytes)
+{
+    char key[96];
+    snprintf(key, sizeof key, "%s.%s.%s", group, name, part);
+    if (!weights_has(v->tensors, key)) return NULL;
+    Tensor *t = vectors_tensor(v, key);
+    for (int64_t i = 0; bytes && i < tensor_count(t); i++)
+        tensor_f32(t)[i] /= 255;
+    return t;
+}
+
+/* Edges may differ only where the gradient lies at a threshold. */
+static void check_edges(const Tensor *edges, const Tensor *want, const Tensor *magnitude,
+                        double low, double high)
+{
+    for (int64_t i = 0; i < tensor_count(want); i++) {
+        double m = (double)tensor_f32(magnitude)[i];
+        if (fabs(m - low) < 1e-5 || fabs(m - high) < 1e-5) continue;
+        for (int k = 0; k < 3; k++)
+            assert_true(tensor_f32(edges)[i * 3 + k] == tensor_f32(want)[i]);
+    }
+}
+
+static void check_canny(const Vectors *v, const Json *c)
+{
+    const char *name = param_text(c, "name", "");
+    double low = param_number(c, "low", 0), high = param_number(c, "high", 0);
+    Tensor *x = part_of(v, "canny", name, "in", true), *edges = NULL, *m = NULL;
+    Tensor *want_m = part_of(v, "canny", name, "magnitude", false);
+    Tensor *want = part_of(v, "canny", name, "edges", false);
+    Error err = { 0 };
+    assert_ok(image_canny(x, low, high, &edges, &m, &err), &err);
+    assert_int_equal(tensor_count(m), tensor_count(want_m));
+    for (int64_t i = 0; i < tensor_count(m); i++)
+        assert_true(fabsf(tensor_f32(m)[i] - tensor_f32(want_m)[i]) <= 2e-6f);
+    check_edges(edges, want, want_m, low, high);
+    tensor_unref(x);
+    tensor_unref(edges);
+    tensor_unref(m);
+    tensor_unref(want_m);
+    tensor_unref(want);
+}
+
+static void check_stitch(const Vectors *v, const Json *c)
+{
+    const char *name = param_text(c, "name", "");
+    Stitch s = { .direction = param_text(c, "direction", ""),
+                 .match = param_bool(c, "match_image_size", true),
+                 .spacing = (int64_t)param_number(c, "spacing_width", 0),
+                 .color = param_text(c, "spacing_color", "") };
+    Tensor *a = part_of(v, "stitch", name, "in1", false), *y = NULL;
+    Tensor *b = part_of(v, "stitch", name, "in2", false);
+    Tensor *want = part_of(v, "stitch", name, "out", false);
+    Error err = { 0 };
+    assert_ok(image_stitch(a, b, &s, &y, &err), &err);
+    if (s.match)
+        check_lanczos(y, want, name);
+    else
+        assert_true(tensor_max_diff(y, want) <= 1e-6);
+    assert_true(tensor_same_shape(y, want));
+    tensor_unref(a);
+    tensor_unref(b);
+    tensor_unref(y);
+    tensor_unref(want);
+}
+
+static void test_canny_and_stitch(void **state)
+{
+    Vectors v;
+    (void)state;
+    vectors_open(&v, "images", "canny_stitch");
+    for (const Json *c = json_first(json_get(json_root(v.doc), "cases")); c; c = json_next(c)) {
+        if (strcmp(param_text(c, "op", ""), "Canny") == 0)
+            check_canny(&v, c);
+        else
+            check_stitch(&v, c);
+    }
+    vectors_close(&v);
+}
+
+static void test_edges_are_refused(void **state)
+{
+    Tensor *x = NULL, *y = NULL;
+    Error err = { 0 };
+    (void)state;
+    assert_ok(tensor_zeros(K_F32, 4, (int64_t[]){ 1, 8, 8, 3 }, &x, &err), &err);
+    assert_int_equal(image_canny(x, 0.8, 0.4, &y, NULL, &err), E_RANGE);
+    tensor_unref(x);
+    assert_ok(tensor_zeros(K_F32, 4, (int64_t[]){ 1, 8, 8, 4 }, &x, &err), &err);
+    assert_int_equal(image_canny(x, 0.4, 0.8, &y, NULL, &err), E_SHAPE);
+    tensor_unref(x);
+    assert_ok(tensor_zeros(K_F32, 4, (int64_t[]){ 1, 1, 8, 3 }, &x, &err), &err);
+    assert_int_equal(image_canny(x, 0.4, 0.8, &y, NULL, &err), E_SHAPE);
+    tensor_unref(x);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_canny_and_stitch),
+        cmocka_unit_test(test_edges_are_refused),
         cmocka_unit_test(test_vectors),
         cmocka_unit_test(test_total_pixel_sizes),
         cmocka_unit_test(test_bytes_are_truncated),

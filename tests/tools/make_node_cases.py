@@ -1,0 +1,280 @@
+"""make_node_cases.py - single calls of node types with their results, for tests/nodes/test_cases.c.
+
+    python3 tests/tools/make_node_cases.py tests/data/nodes
+
+Needs torch, safetensors, Pillow. Results are computed with torch's own operators (rot90, conv2d, unfold ...) from
+the definitions of the nodes, never with the code under test.
+"""
+import json
+import math
+import sys
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+
+torch.manual_seed(20)
+T, NAMES, CASES = {}, {}, []
+
+
+def put(t):
+    """Name of the tensor; equal ones are stored once."""
+    t = t.detach().clone().contiguous().float()
+    key = (tuple(t.shape), t.numpy().tobytes())
+    if key not in NAMES:
+        NAMES[key] = "t%d" % len(T)
+        T[NAMES[key]] = t
+    return NAMES[key]
+
+
+def image(*shape):
+    return torch.rand(*shape)
+
+
+def case(op, tensors=None, params=None, out=(), **more):
+    def named(v):
+        return put(v) if torch.is_tensor(v) else [named(x) for x in v] if isinstance(v, (list, tuple)) else v
+
+    def result(v):
+        if torch.is_tensor(v):
+            return put(v)
+        if isinstance(v, dict):
+            return {k: put(x) if torch.is_tensor(x) else x for k, x in v.items()}
+        return v
+
+    c = {"op": op, "in": {k: named(v) for k, v in (tensors or {}).items()}, "params": params or {},
+         "out": [result(v) for v in out]}
+    c.update(more)
+    CASES.append(c)
+
+
+def resize(x, size, mode, nhwc=True):
+    y = x.movedim(-1, 1) if nhwc else x
+    kw = {} if mode in ("nearest-exact", "area") else {"align_corners": False}
+    y = F.interpolate(y, size=size, mode=mode, **kw)
+    return y.movedim(1, -1) if nhwc else y
+
+
+def center(x, w, h, nhwc=True):
+    """common_upscale's centre crop."""
+    y = x.movedim(-1, 1) if nhwc else x
+    H, W = y.shape[-2:]
+    oa, na = W / H, w / h
+    dx = round((W - W * (na / oa)) / 2) if oa > na else 0
+    dy = round((H - H * (oa / na)) / 2) if oa < na else 0
+    y = y[..., dy:H - dy, dx:W - dx]
+    return y.movedim(1, -1) if nhwc else y
+
+
+# ---- pictures ----------------------------------------------------------------------------------------
+x = image(2, 5, 7, 3)
+for w, h, px, py in ((3, 2, 1, 2), (100, 100, 0, 0), (4, 4, 100, 100)):
+    cx, cy = min(px, 6), min(py, 4)
+    case("ImageCrop", {"image": x}, {"width": w, "height": h, "x": px, "y": py}, [x[:, cy:cy + h, cx:cx + w]])
+case("ImageFlip", {"image": x}, {"flip_method": "x-axis: vertically"}, [x.flip(1)])
+case("ImageFlip", {"image": x}, {"flip_method": "y-axis: horizontally"}, [x.flip(2)])
+for k, name in enumerate(("none", "90 degrees", "180 degrees", "270 degrees")):
+    case("ImageRotate", {"image": x}, {"rotation": name}, [torch.rot90(x, k, (2, 1))])
+one = image(1, 1, 1, 3)
+case("ImageRotate", {"image": one}, {"rotation": "90 degrees"}, [one])
+for side in (4, 14):
+    case("ImageScaleToMaxDimension", {"image": x}, {"upscale_method": "bilinear", "largest_size": side},
+         [resize(x, (round(5 / 7 * side), side), "bilinear")])
+tall = image(1, 9, 4, 3)
+case("ImageScaleToMaxDimension", {"image": tall}, {"upscale_method": "area", "largest_size": 6},
+     [resize(tall, (6, round(4 / 9 * 6)), "area")])
+for color, fill in (("black", 0.0), ("white", 1.0)):
+    canvas = torch.full((2, 9, 6, 3), fill)
+    canvas[:, 2:6, :] = resize(x, (4, 6), "area")  # 6/7 of 5 rows is 4.28 -> 4
+    case("ResizeAndPadImage", {"image": x}, {"target_width": 6, "target_height": 9, "padding_color": color,
+                                             "interpolation": "area"}, [canvas])
+case("RepeatImageBatch", {"image": x}, {"amount": 3}, [x.repeat(3, 1, 1, 1)])
+case("ImageFromBatch", {"image": x}, {"batch_index": 1, "length": 1}, [x[1:2]])
+case("ImageFromBatch", {"image": x}, {"batch_index": 9, "length": 9}, [x[1:2]])
+
+a, b, rgba = image(1, 4, 6, 3), image(2, 6, 4, 3), image(1, 4, 6, 4)
+case("BatchImagesNode", {"images.image0": a, "images.image1": b},
+     out=[torch.cat([a, resize(center(b, 6, 4), (4, 6), "bilinear")])])
+case("BatchImagesNode", {"images.image0": a, "images.image1": rgba, "images.image4": a},
+     out=[torch.cat([F.pad(a, (0, 1), value=1.0), rgba, F.pad(a, (0, 1), value=1.0)])])
+m0, m1 = image(1, 4, 6), image(2, 5, 5)
+case("BatchMasksNode", {"masks.mask0": m0, "masks.mask1": m1},
+     out=[torch.cat([m0, resize(center(m1[:, None], 6, 4, False), (4, 6), "bilinear", False)[:, 0]])])
+pics = [image(3, 4, 4, 3), image(2, 4, 4, 3)]
+allp = torch.cat(pics)
+case("RebatchImages", {"images": pics}, {"batch_size": 2}, [allp[0:2], allp[2:4], allp[4:5]])
+case("RebatchImages", {"images": pics}, {"batch_size": 9}, [allp])
+
+
+def resized(rule, params, want, method="bilinear", x=x, more=None):
+    tensors = {"input": x}
+    tensors.update(more or {})
+    params = dict({"resize_type." + k: v for k, v in params.items()}, resize_type=rule, scale_method=method)
+    case("ResizeImageMaskNode", tensors, params, [want])
+
+
+resized("scale dimensions", {"width": 4, "height": 4, "crop": "disabled"}, resize(x, (4, 4), "bilinear"))
+resized("scale dimensions", {"width": 4, "height": 4, "crop": "center"}, resize(center(x, 4, 4), (4, 4), "bilinear"))
+resized("scale dimensions", {"width": 0, "height": 0, "crop": "center"}, x)
+resized("scale dimensions", {"width": 0, "height": 10, "crop": "center"}, resize(x, (10, 14), "bilinear"))
+resized("scale by multiplier", {"multiplier": 0.5}, resize(x, (2, 4), "bilinear"))
+resized("scale longer dimension", {"longer_size": 10}, resize(x, (7, 10), "bilinear"))
+resized("scale shorter dimension", {"shorter_size": 10}, resize(x, (10, 14), "bilinear"))
+resized("scale width", {"width": 3}, resize(x, (2, 3), "bilinear"))
+resized("scale height", {"height": 3}, resize(x, (3, 4), "bilinear"))
+resized("match size", {"crop": "disabled"}, resize(x, (4, 6), "bilinear"), more={"resize_type.match": m0})
+big = image(1, 21, 26, 3)
+sw, sh = 24 / 26, 16 / 21
+size = (math.ceil(21 * sw), 24) if sw >= sh else (16, math.ceil(26 * sh))
+cover = resize(big, size, "bilinear")
+y0, x0 = (size[0] - 16) // 2, (size[1] - 24) // 2
+resized("scale to multiple", {"multiple": 8}, cover[:, y0:y0 + 16, x0:x0 + 24], x=big)
+resized("scale to multiple", {"multiple": 64}, big, x=big)
+mask = image(2, 5, 7)
+resized("scale by multiplier", {"multiplier": 2}, resize(mask[:, None], (10, 14), "bicubic", False)[:, 0], "bicubic", mask)
+total = int(0.0001 * 1048576)
+f = math.sqrt(total / 35)
+resized("scale total pixels", {"megapixels": 0.0001}, resize(x, (round(5 * f), round(7 * f)), "nearest-exact"),
+        "nearest-exact")
+case("ResizeImageMaskNode", {}, {"input": 3, "resize_type": "scale width", "resize_type.width": 3}, error=True)
+
+
+def box(x, k, largest):
+    p = (k // 2, k - k // 2 - 1, k // 2, k - k // 2 - 1)
+    y = F.pad(x.movedim(-1, 1), p, value=-1e4 if largest else 1e4)
+    w = y.unfold(2, k, 1).unfold(3, k, 1)
+    return (w.amax((-1, -2)) if largest else w.amin((-1, -2))).movedim(1, -1)
+
+
+for k in (3, 4, 9):
+    erode, dilate = box(x, k, False), box(x, k, True)
+    opened, closed = box(erode, k, True), box(dilate, k, False)
+    for op, want in (("erode", erode), ("dilate", dilate), ("open", opened), ("close", closed),
+                     ("gradient", dilate - erode), ("top_hat", x - opened), ("bottom_hat", closed - x)):
+        case("Morphology", {"image": x}, {"operation": op, "kernel_size": k}, [want])
+case("ImageBlur", {"image": x}, {"blur_radius": 5, "sigma": 1.0}, error=True)
+case("ImageAddNoise", {"image": x}, {"seed": 7, "strength": 0.25},
+     [(x + 0.25 * torch.randn(x.shape, generator=torch.Generator().manual_seed(7))).clamp(0, 1)])
+case("ImageAddNoise", {"image": x}, {"seed": 7, "strength": 0.0}, [x])
+al = image(1, 3, 4)
+case("JoinImageWithAlpha", {"image": x, "alpha": al},
+     out=[torch.cat([x, (1 - resize(al[:, None], (5, 7), "bilinear", False)[:, 0]).repeat(2, 1, 1)[..., None]], -1)])
+x4 = image(1, 3, 2, 4)
+case("SplitImageWithAlpha", {"image": x4}, out=[x4[..., :3], 1 - x4[..., 3]])
+case("SplitImageWithAlpha", {"image": x}, out=[x, torch.zeros(2, 5, 7)])
+over = image(1, 3, 3, 4)
+paste = x.clone()
+paste[:, 1:4, 2:5] = over[..., :3]
+case("ImageCompositeMasked", {"destination": x, "source": over}, {"x": 2, "y": 1}, [paste])
+case("ImageBlend", {"image1": x, "image2": image(1, 5, 7, 4)}, {"blend_factor": 0.0, "blend_mode": "multiply"}, [x])
+case("ImageBlend", {"image1": image(3, 2, 2, 3), "image2": x}, {"blend_factor": 0.5, "blend_mode": "normal"}, error=True)
+
+
+def porter_duff(mode, s, sm, d, dm):
+    sa, da = (1 - sm)[..., None], (1 - dm)[..., None]
+    s, d = s * sa, d * da
+    both, cross = sa + da - sa * da, (1 - da) * s + (1 - sa) * d
+    alpha, color = {
+        "ADD": ((sa + da).clamp(0, 1), (s + d).clamp(0, 1)), "CLEAR": (da * 0, d * 0),
+        "DARKEN": (both, cross + torch.min(s, d)), "DST": (da, d), "DST_ATOP": (sa, sa * d + (1 - da) * s),
+        "DST_IN": (sa * da, d * sa), "DST_OUT": ((1 - sa) * da, (1 - sa) * d),
+        "DST_OVER": (da + (1 - da) * sa, d + (1 - da) * s), "LIGHTEN": (both, cross + torch.max(s, d)),
+        "MULTIPLY": (sa * da, s * d),
+        "OVERLAY": (both, torch.where(2 * d < da, 2 * s * d, sa * da - 2 * (da - s) * (sa - d))),
+        "SCREEN": (both, s + d - s * d), "SRC": (sa, s), "SRC_ATOP": (da, da * s + (1 - sa) * d),
+        "SRC_IN": (sa * da, s * da), "SRC_OUT": ((1 - da) * sa, (1 - da) * s),
+        "SRC_OVER": (sa + (1 - sa) * da, s + (1 - sa) * d),
+        "XOR": ((1 - da) * sa + (1 - sa) * da, cross)}[mode]
+    color = torch.where(alpha > 1e-5, color / alpha, torch.zeros_like(color)).clamp(0, 1)
+    return color, 1 - alpha[..., 0]
+
+
+src, sm, dm = image(2, 5, 7, 3), image(2, 5, 7), image(2, 5, 7)
+for mode in ("ADD CLEAR DARKEN DST DST_ATOP DST_IN DST_OUT DST_OVER LIGHTEN MULTIPLY OVERLAY SCREEN SRC SRC_ATOP SRC_IN "
+             "SRC_OUT SRC_OVER XOR").split():
+    case("PorterDuffImageComposite", {"source": src, "source_alpha": sm, "destination": x, "destination_alpha": dm},
+         {"mode": mode}, porter_duff(mode, src, sm, x, dm), tolerance=1e-5)
+small, sm2 = image(1, 3, 4, 3), image(1, 4, 4)
+case("PorterDuffImageComposite", {"source": small, "source_alpha": sm2, "destination": x, "destination_alpha": dm},
+     {"mode": "SRC_OVER"},
+     porter_duff("SRC_OVER", resize(center(small, 7, 5), (5, 7), "bicubic"),
+                 resize(center(sm2[:, None], 7, 5, False), (5, 7), "bicubic", False)[:, 0], x[:1], dm[:1]), tolerance=1e-5)
+r, g, bl = x.unbind(-1)
+yy = 0.299 * r + 0.587 * g + 0.114 * bl
+yuv = [v[..., None].expand_as(x) for v in (yy, (bl - yy) * 0.564 + 0.5, (r - yy) * 0.713 + 0.5)]
+case("ImageRGBToYUV", {"image": x}, out=yuv)
+Y, U, V = (image(1, 3, 3, 3) for _ in range(3))
+ym, um, vm = (v.mean(-1) for v in (Y, U - 0.5, V - 0.5))
+case("ImageYUVToRGB", {"Y": Y, "U": U, "V": V},
+     out=[torch.stack([ym + 1.403 * vm, ym - 0.714 * vm - 0.344 * um, ym + 1.773 * um], -1)])
+
+# ---- latents -------------------------------------------------------------------------------------------
+p, q = torch.randn(2, 4, 6, 8), torch.randn(1, 4, 6, 8)
+case("LatentConcat", {"samples1": p, "samples2": q}, {"dim": "-t"}, [torch.cat([q.repeat(2, 1, 1, 1), p], 1)])
+for dim, d in (("x", 3), ("y", 2), ("t", 1)):
+    case("LatentCut", {"samples": p}, {"dim": dim, "index": 1, "amount": 2}, [p.narrow(d, 1, 2)])
+case("LatentCut", {"samples": p}, {"dim": "x", "index": 50, "amount": 5}, [p[..., 7:]])
+case("LatentCut", {"samples": p}, {"dim": "x", "index": -3, "amount": 5}, [p[..., 5:]])
+case("LatentCut", {"samples": p}, {"dim": "y", "index": -50, "amount": 2}, [p[:, :, :2]])
+case("LatentCutToBatch", {"samples": p}, {"dim": "t", "slice_size": 2}, [p])
+for dim, d, n in (("x", 3, 3), ("y", 2, 2), ("x", 3, 100)):
+    s = p.movedim(d, 1)
+    n = min(n, s.shape[1])
+    s = s[:, :s.shape[1] // n * n]
+    case("LatentCutToBatch", {"samples": p}, {"dim": dim, "slice_size": n}, [s.reshape(-1, n, *s.shape[2:]).movedim(1, d)])
+case("LatentCrop", {"samples": torch.zeros(1, 4, 20, 20)}, {"width": 64, "height": 64, "x": 0, "y": 160},
+     [torch.zeros(1, 4, 8, 8)])
+narrow = torch.randn(1, 4, 20, 6)
+case("LatentCrop", {"samples": narrow}, {"width": 64, "height": 64, "x": 0, "y": 0}, [narrow[:, :, 0:8, -2:6]])
+mask1 = image(1, 4, 4)
+case("LatentMultiply", {"samples": q, "samples.noise_mask": mask1}, {"multiplier": -2.0, "samples.batch_index": [5]},
+     [{"samples": q * -2, "noise_mask": mask1, "batch_index": [5]}])
+case("LatentBatch", {"samples1": p, "samples2": torch.zeros(1, 4, 3, 4)}, {"samples1.batch_index": [4, 9]},
+     [{"samples": torch.cat([p, torch.zeros(1, 4, 6, 8)]), "batch_index": [4, 9, 0]}])
+case("BatchLatentsNode", {"latents.latent0": q, "latents.latent1": p, "latents.latent2": q},
+     out=[{"samples": torch.cat([q, p, q]), "batch_index": [0, 0, 1, 0]}])
+case("LatentBatchSeedBehavior", {"samples": p}, {"seed_behavior": "fixed", "samples.batch_index": [3, 4]},
+     [{"samples": p, "batch_index": [3, 3]}])
+case("LatentBatchSeedBehavior", {"samples": p}, {"seed_behavior": "fixed"}, [{"samples": p, "batch_index": [0, 0]}])
+case("LatentBatchSeedBehavior", {"samples": p}, {"seed_behavior": "random", "samples.batch_index": [3, 4]},
+     [{"samples": p, "batch_index": None}])
+case("LatentAdd", {"samples1": p, "samples2": torch.randn(1, 3, 6, 8)}, error=True)
+case("LatentComposite", {"samples_to": p, "samples_from": q}, {"x": 800, "y": 0, "feather": 0}, error=True)
+
+
+def composite(to, src, x, y, feather):
+    s = to.clone()
+    src = src[:, :, :to.shape[2] - y, :to.shape[3] - x]
+    m = torch.ones_like(src)
+    for t in range(feather):
+        k = (1.0 / feather) * (t + 1)
+        if y:
+            m[:, :, t:1 + t] *= k
+        if y + src.shape[2] < to.shape[2]:
+            m[:, :, m.shape[2] - 1 - t:m.shape[2] - t] *= k
+        if x:
+            m[:, :, :, t:1 + t] *= k
+        if x + src.shape[3] < to.shape[3]:
+            m[:, :, :, m.shape[3] - 1 - t:m.shape[3] - t] *= k
+    area = s[:, :, y:y + src.shape[2], x:x + src.shape[3]]
+    s[:, :, y:y + src.shape[2], x:x + src.shape[3]] = src * m + area * (1 - m)
+    return s
+
+
+patch = torch.randn(2, 4, 3, 3)
+for cx, cy, fe in ((2, 1, 2), (2, 1, 5), (0, 0, 2), (6, 4, 3)):
+    case("LatentComposite", {"samples_to": p, "samples_from": patch}, {"x": cx * 8, "y": cy * 8, "feather": fe * 8},
+         [composite(p, patch, cx, cy, fe)])
+l = [torch.randn(3, 4, 2, 2), torch.randn(2, 4, 2, 2), torch.randn(1, 4, 3, 2)]
+al = torch.cat(l[:2])
+half = image(1, 16, 16)
+case("RebatchLatents", {"latents": l}, {"batch_size": 2},
+     [{"samples": al[0:2], "batch_index": [0, 1]}, {"samples": al[2:4], "batch_index": [2, 3]},
+      {"samples": al[4:5], "batch_index": [4]}, {"samples": l[2], "batch_index": [5]}])
+case("RebatchLatents", {"latents": [l[0]], "latents.noise_mask": half}, {"batch_size": 2},
+     [{"samples": l[0][:2], "noise_mask": half.repeat(2, 1, 1), "batch_index": [0, 1]},
+      {"samples": l[0][2:], "noise_mask": half, "batch_index": [2]}])
+
+with open(sys.argv[1] + "/cases.json", "w") as out:
+    json.dump({"cases": CASES}, out, separators=(",", ":"))
+save_file(T, sys.argv[1] + "/cases.safetensors")
