@@ -8,6 +8,7 @@
 
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
+#include "engine/forecast.h"
 #include "engine/formats/png_meta.h"
 #include "engine/graph/parse_ui.h"
 #include "nodes/script.h"
@@ -282,42 +283,30 @@ void workflow_finding(const Workflow *w, const CheckReport *report, const Findin
         json_line_column(w->graph->doc, f->offset, &out->line, &out->column);
 }
 
-/* A pass without weights: the same nodes, programs and sizes as the run has. */
-typedef struct DryRun {
-    Host *host;
-    Plan *plan;
-} DryRun;
-
-static void after_node(void *user, const GraphNode *node)
+/* Results live as long in the pass without weights as they will in the run. */
+static Status foresee(Workflow *w, const CheckReport *report, const HostOptions *host,
+                      struct Speed *speed, Plan *plan, Error *err)
 {
-    DryRun *dry = user;
-    HostUse use = host_use(dry->host);
-    const Graph *g = dry->plan->graph;
-    plan_attach(dry->plan, graph_display(g, (int)(node - g->nodes)), use.arena_peak,
-                use.weights_peak);
-}
-
-static Status dry_run(Workflow *w, const CheckReport *report, Plan *plan, Error *err)
-{
-    HostOptions options = *host_options(w->session->host);
-    DryRun dry = { .plan = plan };
-    options.dummy = true;
-    TRY(host_new(&options, &dry.host, err));
-    host_set_menus(dry.host, host_menus(w->session->host));
-    CheckOptions check = { .table = &w->session->table, .host = dry.host };
-    RunOptions run = {
-        .host = dry.host, .after = after_node, .user = &dry, .check = &check
+    Session *s = w->session, pass = { 0 };
+    TRY(make_cache(&pass, s->cache_policy, err));
+    ForecastOptions options = {
+        .host = host,
+        .menus = host_menus(s->host),
+        .table = &s->table,
+        .cache = pass.cache,
+        .speed = speed,
     };
-    Status status = run_graph(w->graph, report, &run, NULL, err);
-    host_free(dry.host);
+    Status status = forecast_graph(w->graph, report, &options, plan, err);
+    cache_free(pass.cache);
     return status;
 }
 
-Status workflow_plan(Workflow *w, const CheckReport *report, Plan **out, Error *err)
+Status workflow_plan_on(Workflow *w, const CheckReport *report, const HostOptions *host,
+                        struct Speed *speed, Plan **out, Error *err)
 {
     Plan *plan = NULL;
     TRY(plan_graph(w->graph, report, w->session->host, w->session->cache, &plan, err));
-    Status status = dry_run(w, report, plan, err);
+    Status status = foresee(w, report, host, speed, plan, err);
     if (status == OK)
         *out = plan;
     else {
@@ -327,29 +316,9 @@ Status workflow_plan(Workflow *w, const CheckReport *report, Plan **out, Error *
     return status;
 }
 
-static int64_t at_least_zero(int64_t v)
+Status workflow_plan(Workflow *w, const CheckReport *report, Plan **out, Error *err)
 {
-    return v < 0 ? 0 : v;
-}
-
-static Status check_limits(Workflow *w, const CheckReport *report, Error *err)
-{
-    int64_t limit = host_options(w->session->host)->ram_limit;
-    Plan *plan = NULL;
-    if (limit == 0) return OK;
-    TRY(workflow_plan(w, report, &plan, err));
-    int64_t weights = at_least_zero(plan_weights_peak(plan)),
-            arena = at_least_zero(plan_arena_peak(plan));
-    plan_free(plan);
-    if (weights + arena <= limit) return OK;
-    error_set(err, E_LIMIT,
-              "the run needs %lld MiB (%lld MiB of weights, %lld MiB of work memory), the "
-              "limit is %lld MiB",
-              (long long)((weights + arena) >> 20), (long long)(weights >> 20),
-              (long long)(arena >> 20), (long long)(limit >> 20));
-    error_fix(err, "use a smaller picture or VAEDecodeTiled, a quantised model file, or a "
-                   "larger --ram-limit");
-    return E_LIMIT;
+    return workflow_plan_on(w, report, host_options(w->session->host), NULL, out, err);
 }
 
 Status workflow_run(Workflow *w, const CheckReport *report, RunStats *stats, Error *err)
@@ -360,8 +329,7 @@ Status workflow_run(Workflow *w, const CheckReport *report, RunStats *stats, Err
     RunOptions options = {
         .host = s->host, .events = events, .cache = s->cache, .check = &check
     };
-    Status status = check_limits(w, report, err);
-    if (status == OK) status = run_graph(w->graph, report, &options, stats, err);
+    Status status = run_graph(w->graph, report, &options, stats, err);
     if (status != OK) error_at_file(err, w->path, -1);
     return status;
 }

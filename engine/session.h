@@ -64,12 +64,15 @@ Status workflow_check(Workflow *w, bool files, CheckReport **out, Error *err);
 void workflow_finding(const Workflow *w, const CheckReport *report, const Finding *f,
                       Error *out);
 
-/* Runs what the report found valid. Under limits it first goes through the graph without weights, and
- * refuses (E_LIMIT) what would need more. */
+/* Runs what the report found valid. Limits of memory are engine/limits.h's, before it. */
 Status workflow_run(Workflow *w, const CheckReport *report, RunStats *stats, Error *err);
 
 /* The order of a run with the exact bytes of each step, from a pass through the graph without weights. */
 Status workflow_plan(Workflow *w, const CheckReport *report, Plan **out, Error *err);
+/* The same for a host of other options, and with seconds when speed is given (program/speed.h). */
+struct Speed;
+Status workflow_plan_on(Workflow *w, const CheckReport *report, const HostOptions *host,
+                        struct Speed *speed, Plan **out, Error *err);
 
 /* Exit status of a failed run. */
 int session_exit_code(Status s);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/base/mem.h"
+#include "engine/limits.h"
 #include "engine/session.h"
 
 enum { WEFT_LISTENERS = 4 };
@@ -72,6 +73,7 @@ static void fill_options(const WeftOptions *o, SessionOptions *out)
 static void forward(void *user, const Event *e)
 {
     const Weft *w = user;
+    if (e->kind == EV_PROGRAM) return; /* for plans; its object is no part of the public face */
     WeftEvent event = { .name = event_name(e->kind),
                         .node = e->node,
                         .class_type = e->class_type,
@@ -215,6 +217,7 @@ int weft_run(WeftWorkflow *workflow)
     CheckReport *checked = NULL;
     Status status = workflow_check(&workflow->workflow, true, &checked, &err);
     if (status == OK) status = first_error(&workflow->workflow, checked, &err);
+    if (status == OK) status = limits_apply(&workflow->workflow, checked, &err);
     if (status == OK) status = workflow_run(&workflow->workflow, checked, NULL, &err);
     check_free(checked);
     return report(workflow->weft, status, &err);

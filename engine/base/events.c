@@ -17,6 +17,7 @@ static const char *const names[] = {
     [EV_COMPONENT] = "component",
     [EV_NOTE] = "note",
     [EV_BLOCKED] = "execution_blocked",
+    [EV_PROGRAM] = "program",
     [EV_EXECUTION_SUCCESS] = "execution_success",
     [EV_EXECUTION_ERROR] = "execution_error",
     [EV_EXECUTION_INTERRUPTED] = "execution_interrupted",

@@ -16,9 +16,10 @@ typedef enum EventKind {
     EV_EXECUTED,          /* node; text = its UI output */
     EV_SAVED,             /* node, path = file written */
     EV_FIRST_MATMUL,      /* seconds since exec */
-    EV_COMPONENT,         /* text = name, detail = zone entered, bytes */
+    EV_COMPONENT,         /* text = name, detail = zone entered, bytes; object = the Component */
     EV_NOTE,              /* text: something the user should know */
     EV_BLOCKED,           /* node was stopped by a blocker, text = its message; the run goes on */
+    EV_PROGRAM,           /* dummy runs: object = the Program that a real run executes here */
     EV_EXECUTION_SUCCESS, /* seconds */
     EV_EXECUTION_ERROR,   /* error */
     EV_EXECUTION_INTERRUPTED
@@ -31,6 +32,7 @@ typedef struct Event {
     int64_t step, steps, count, bytes;
     double seconds;
     const Error *error;
+    const void *object; /* what it is about; borrowed for the call */
 } Event;
 
 typedef void (*EventFn)(void *user, const Event *event);

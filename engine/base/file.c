@@ -238,6 +238,13 @@ bool file_exists(const char *path)
     return stat(path, &st) == 0;
 }
 
+int64_t file_size(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 ? (int64_t)st.st_size : -1;
+}
+
 bool file_is_dir(const char *path)
 {
     struct stat st;
@@ -279,6 +286,19 @@ char *file_join(const char *folder, const char *name)
 }
 
 /* Both separators count, so that a file written on Windows cannot smuggle one past us. */
+char *file_cache_folder(void)
+{
+    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    char *dot, *folder;
+
+    if (cache && cache[0] == '/') return file_join(cache, "weft");
+    if (!home || home[0] != '/') return NULL;
+    dot = file_join(home, ".cache");
+    folder = dot ? file_join(dot, "weft") : NULL;
+    mem_free(dot);
+    return folder;
+}
+
 bool file_name_is_inside(const char *name)
 {
     if (name[0] == '\0' || name[0] == '/' || name[0] == '\\') return false;

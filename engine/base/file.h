@@ -26,10 +26,14 @@ Status file_read(const char *path, size_t limit, char **out, size_t *size, Error
 Status file_write(const char *path, const void *data, size_t size, Error *err);
 
 bool file_exists(const char *path);
+int64_t file_size(const char *path); /* -1 when it cannot be told */
 bool file_is_dir(const char *path);
 Status file_make_dirs(const char *path, Error *err);
 /* Joins with one '/', into a new string (mem_free). NULL when out of memory. */
 char *file_join(const char *folder, const char *name);
+/* $XDG_CACHE_HOME/weft, else ~/.cache/weft, into a new string (mem_free); it need not exist. NULL without
+ * a home or memory. */
+char *file_cache_folder(void);
 /* True when the relative `name` cannot leave its folder: no absolute path, no "..", no NUL. */
 bool file_name_is_inside(const char *name);
 

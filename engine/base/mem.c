@@ -1,6 +1,7 @@
 /* mem.c - every heap call of the engine; counts them and can fail the N-th for tests. */
 #include "engine/base/mem.h"
 
+#include <malloc.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -9,6 +10,26 @@
 /* The one mutable file-scope state of the engine: a process has one heap, and these count it. */
 static atomic_uint_fast64_t allocations;
 static atomic_uint_fast64_t fail_number; /* allocation number from which all fail; 0 = none */
+static atomic_int_fast64_t live, peak;   /* bytes held now, and the most since the last reset */
+
+static void *count_in(void *p)
+{
+    int64_t size = p ? (int64_t)malloc_usable_size(p) : 0;
+    int64_t now = atomic_fetch_add_explicit(&live, size, memory_order_relaxed) + size;
+    int64_t most = atomic_load_explicit(&peak, memory_order_relaxed);
+
+    while (now > most && !atomic_compare_exchange_weak_explicit(
+                             &peak, &most, now, memory_order_relaxed, memory_order_relaxed))
+        continue;
+    return p;
+}
+
+static void count_out(void *p)
+{
+    int64_t size = p ? (int64_t)malloc_usable_size(p) : 0;
+
+    atomic_fetch_sub_explicit(&live, size, memory_order_relaxed);
+}
 
 static bool may_allocate(void)
 {
@@ -20,7 +41,7 @@ static bool may_allocate(void)
 
 void *mem_alloc(size_t size)
 {
-    return may_allocate() ? malloc(size ? size : 1) : NULL;
+    return may_allocate() ? count_in(malloc(size ? size : 1)) : NULL;
 }
 
 void *mem_calloc(size_t count, size_t size)
@@ -28,7 +49,7 @@ void *mem_calloc(size_t count, size_t size)
     bool empty = count == 0 || size == 0;
 
     if (!may_allocate()) return NULL;
-    return calloc(empty ? 1 : count, empty ? 1 : size);
+    return count_in(calloc(empty ? 1 : count, empty ? 1 : size));
 }
 
 void *mem_alloc_array(size_t count, size_t size)
@@ -41,7 +62,13 @@ void *mem_alloc_array(size_t count, size_t size)
 
 void *mem_realloc(void *p, size_t size)
 {
-    return may_allocate() ? realloc(p, size ? size : 1) : NULL;
+    void *moved;
+
+    if (!may_allocate()) return NULL;
+    count_out(p);
+    moved = realloc(p, size ? size : 1);
+    if (!moved) count_in(p); /* it stays where it was */
+    return count_in(moved);
 }
 
 void *mem_aligned(size_t align, size_t size)
@@ -50,7 +77,7 @@ void *mem_aligned(size_t align, size_t size)
 
     if (align < sizeof(void *)) align = sizeof(void *);
     if (!may_allocate()) return NULL;
-    return posix_memalign(&p, align, size ? size : 1) == 0 ? p : NULL;
+    return posix_memalign(&p, align, size ? size : 1) == 0 ? count_in(p) : NULL;
 }
 
 char *mem_strdup(const char *s)
@@ -70,6 +97,7 @@ char *mem_strndup(const char *s, size_t n)
 
 void mem_free(void *p)
 {
+    count_out(p);
     free(p);
 }
 
@@ -83,4 +111,19 @@ void mem_fail_at(uint64_t n)
     uint64_t limit = n ? mem_count() + n : 0;
 
     atomic_store_explicit(&fail_number, limit, memory_order_relaxed);
+}
+
+int64_t mem_live(void)
+{
+    return atomic_load_explicit(&live, memory_order_relaxed);
+}
+
+int64_t mem_peak(void)
+{
+    return atomic_load_explicit(&peak, memory_order_relaxed);
+}
+
+void mem_peak_reset(void)
+{
+    atomic_store_explicit(&peak, mem_live(), memory_order_relaxed);
 }

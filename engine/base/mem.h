@@ -19,6 +19,11 @@ void mem_free(void *p);
 /* Number of allocations since start: a test holds a sampler step to zero of them. */
 uint64_t mem_count(void);
 
+/* Bytes held now, and the most that were held since the last reset. */
+int64_t mem_live(void);
+int64_t mem_peak(void);
+void mem_peak_reset(void);
+
 /* Tests only: the n-th allocation from now (1 = the next) and all after it fail; 0 turns it off. */
 void mem_fail_at(uint64_t n);
 

@@ -34,9 +34,9 @@ typedef struct CliArgs {
     const char *select, *ignore, *threshold, *out;
     const char *model, *size;
     int64_t lua_memory, lua_budget;
-    int64_t threads, ram_limit, choice_seed, steps, tokens, repeat;
+    int64_t threads, ram_limit, vram_limit, choice_seed, steps, tokens, repeat;
     int64_t m, n, k;
-    bool dummy, json, quiet, svg, no_metadata, help, show;
+    bool dummy, json, quiet, svg, dot, recalibrate, no_metadata, help, show;
 } CliArgs;
 
 /* Reads argv after the sub-command. Errors: E_USAGE naming the option, what it takes and what was given. */

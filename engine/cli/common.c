@@ -42,6 +42,7 @@ void cli_session_options(const CliArgs *args, SessionOptions *out)
         .isa = args->isa,
         .device = or_default(args->device, "auto"),
         .ram_limit = args->ram_limit,
+        .vram_limit = args->vram_limit,
         .dummy = args->dummy,
         .metadata = !args->no_metadata,
     };

@@ -5,6 +5,7 @@
 
 #include "engine/cli/commands.h"
 #include "engine/cli/progress.h"
+#include "engine/limits.h"
 
 /* The one place where a signal handler needs to find the run: the bus of the running session. */
 static Events *interrupted_bus;
@@ -36,7 +37,7 @@ static int run_one(Session *session, const CliArgs *args, const char *file)
     Status status = workflow_check(&w, !args->dummy, &report, &err);
     if (status == OK && cli_print_findings(&w, report, args->quiet) > 0)
         exit_status = 1;
-    else if (status == OK)
+    else if (status == OK && (status = limits_apply(&w, report, &err)) == OK)
         status = workflow_run(&w, report, NULL, &err);
     if (status != OK) {
         cli_print_error(&err);

@@ -241,6 +241,8 @@ static Status add_shape(Source *s, Map *table, KDtype type, const WeightsShape *
                   .count = count,
                   .row = shape[row->ndim - 1],
                   .size = (size_t)count * k_dtype_block_bytes(type) };
+    e->data = weights_stand_in(s->shape_bytes);
+    s->shape_bytes += e->size;
     return map_put(table, row->name, e) ? OK : no_memory(err);
 }
 

@@ -37,6 +37,7 @@ typedef struct Source {
     struct SafeTensors **headers; /* owned; names and shapes of entries lie there */
     size_t header_count;
     struct Gguf *gguf; /* owned, or NULL */
+    size_t shape_bytes; /* of tensors without contents */
     Map metadata;      /* key -> value; values lie in headers or arena */
 } Source;
 

@@ -1,7 +1,6 @@
 /* plan.c - what a run will do, step by step. */
 #include "engine/graph/plan.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 #include "engine/base/mem.h"
@@ -120,7 +119,8 @@ static void add_step(Planner *p, int node)
                      .cached = is_cached(p, node),
                      .maybe = p->maybe[node],
                      .arena_peak = -1,
-                     .weights_peak = -1 };
+                     .weights_peak = -1,
+                     .cost = { .ram = -1, .seconds = -1 } };
     if (!s->cached) {
         if (p->release_step[holder]) s->same_as = p->plan->steps[first].node;
         p->release_step[holder] = p->plan->count + 1;
@@ -201,6 +201,9 @@ static Status new_plan(const Graph *g, Plan **out, Error *err)
     for (int i = 0; i < g->count; i++)
         plan->step_of[i] = -1;
     plan->graph = g;
+    plan->ram.step = -1;
+    plan->vram = -1;
+    plan->start_seconds = plan->disk_seconds = -1;
     *out = plan;
     return OK;
 }
@@ -292,97 +295,36 @@ int64_t plan_weights_peak(const Plan *plan)
     return most;
 }
 
-/* ---- printing ---------------------------------------------------------------------------- */
-
-static void print_bytes(Str *out, const char *what, int64_t bytes)
+static bool is_run(const PlanStep *s)
 {
-    if (bytes < 0) return;
-    if (bytes < 1 << 20)
-        str_printf(out, "  %s %.1f KiB", what, (double)bytes / 1024);
-    else
-        str_printf(out, "  %s %.1f MiB", what, (double)bytes / (1 << 20));
+    return !s->cached && s->same_as < 0;
 }
 
-static void print_step(const Plan *plan, int i, Str *out)
+PlanCost plan_total(const Plan *plan)
 {
-    const PlanStep *s = &plan->steps[i];
-    const GraphNode *n = &plan->graph->nodes[s->node];
+    PlanCost sum = { .ram = plan->ram.step < 0 ? -1 : plan->ram.total,
+                     .seconds = plan->start_seconds };
 
-    str_printf(out, "%3d  %-10s %-10s %s", i + 1, n->id, stage_name(s->stage), n->class_type);
-    if (n->title && strcmp(n->title, n->class_type) != 0) str_printf(out, " \"%s\"", n->title);
-    if (s->cached) str_add(out, "  cached");
-    if (s->same_as >= 0) str_printf(out, "  same as %s", plan->graph->nodes[s->same_as].id);
-    if (s->maybe) str_add(out, "  if asked for");
-    if (s->uses > 1) str_printf(out, "  used %d times", s->uses);
-    print_bytes(out, "arena", s->arena_peak);
-    print_bytes(out, "weights", s->weights_peak);
-    for (int k = 0; k < s->n_releases; k++)
-        str_printf(out, "%s%s", k ? ", " : "  frees ", plan->graph->nodes[s->releases[k]].id);
-    str_add_char(out, '\n');
-}
-
-void plan_print(const Plan *plan, Str *out)
-{
-    for (int i = 0; i < plan->count; i++)
-        print_step(plan, i, out);
-    if (plan_arena_peak(plan) >= 0 || plan_weights_peak(plan) >= 0) {
-        str_add(out, "peak");
-        print_bytes(out, "arena", plan_arena_peak(plan));
-        print_bytes(out, "weights", plan_weights_peak(plan));
-        str_add_char(out, '\n');
-    }
-}
-
-static void put_text(Str *out, const char *key, const char *text)
-{
-    str_printf(out, "\"%s\": ", key);
-    json_write_string(out, text, strlen(text));
-    str_add(out, ", ");
-}
-
-static void put_bytes(Str *out, const char *key, int64_t bytes)
-{
-    str_printf(out, "\"%s\": ", key);
-    if (bytes < 0)
-        str_add(out, "null");
-    else
-        str_printf(out, "%" PRId64, bytes);
-}
-
-static void put_step(const Plan *plan, const PlanStep *s, Str *out)
-{
-    const GraphNode *n = &plan->graph->nodes[s->node];
-
-    str_add_char(out, '{');
-    put_text(out, "node", n->id);
-    put_text(out, "class_type", n->class_type);
-    if (n->title) put_text(out, "title", n->title);
-    put_text(out, "stage", stage_name(s->stage));
-    if (s->same_as >= 0) put_text(out, "same_as", plan->graph->nodes[s->same_as].id);
-    str_printf(out, "\"cached\": %s, \"maybe\": %s, \"uses\": %d, \"frees\": [",
-               s->cached ? "true" : "false", s->maybe ? "true" : "false", s->uses);
-    for (int k = 0; k < s->n_releases; k++) {
-        const char *id = plan->graph->nodes[s->releases[k]].id;
-        if (k) str_add(out, ", ");
-        json_write_string(out, id, strlen(id));
-    }
-    str_add(out, "], ");
-    put_bytes(out, "arena_peak", s->arena_peak);
-    str_add(out, ", ");
-    put_bytes(out, "weights_peak", s->weights_peak);
-    str_add_char(out, '}');
-}
-
-void plan_write_json(const Plan *plan, Str *out)
-{
-    str_add(out, "{\"steps\": [");
     for (int i = 0; i < plan->count; i++) {
-        if (i) str_add(out, ", ");
-        put_step(plan, &plan->steps[i], out);
+        const PlanCost *c = &plan->steps[i].cost;
+        if (!is_run(&plan->steps[i])) continue;
+        sum.programs += c->programs;
+        sum.flops += c->flops;
+        sum.bytes += c->bytes;
+        if (sum.seconds >= 0 && c->seconds > 0) sum.seconds += c->seconds;
     }
-    str_add(out, "], ");
-    put_bytes(out, "arena_peak", plan_arena_peak(plan));
-    str_add(out, ", ");
-    put_bytes(out, "weights_peak", plan_weights_peak(plan));
-    str_add_char(out, '}');
+    return sum;
+}
+
+Status plan_note(Plan *plan, const char *text, Error *err)
+{
+    const char **grown =
+        arena_array(plan->arena, (size_t)plan->n_notes + 1, sizeof *plan->notes);
+    char *copy = arena_strdup(plan->arena, text);
+
+    if (!grown || !copy) return no_memory(err);
+    if (plan->n_notes) memcpy(grown, plan->notes, (size_t)plan->n_notes * sizeof *plan->notes);
+    grown[plan->n_notes++] = copy;
+    plan->notes = grown;
+    return OK;
 }

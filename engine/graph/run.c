@@ -406,7 +406,7 @@ static Status execute(Run *r, int node, const CallInput *inputs, bool *waits)
         TRY(expand(r, node, inputs, result, answers));
     else
         keep_result(r, node, result);
-    if (r->options->after) r->options->after(r->options->user, &r->graph->nodes[node]);
+    if (r->options->after) r->options->after(r->options->user, &r->graph->nodes[node], *waits ? NULL : result);
     return OK;
 }
 

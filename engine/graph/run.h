@@ -21,7 +21,8 @@ typedef struct RunOptions {
     const CheckOptions *check; /* classes and host for nodes that expand; NULL = no node may */
     void (*before)(void *user,
                    const GraphNode *node); /* called before a node runs; NULL = none */
-    void (*after)(void *user, const GraphNode *node); /* after it ran well */
+    /* after it ran well; the result is borrowed, NULL when the node has expanded */
+    void (*after)(void *user, const GraphNode *node, const NodeResult *result);
     void *user;
 } RunOptions;
 

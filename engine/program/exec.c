@@ -126,7 +126,10 @@ Status prog_run(const Program *p, const ProgRun *run, const ProgArg *in, int n_i
     if (!p->planned) return error_set(err, E_INTERNAL, "program %s is not planned", p->name);
     TRY(check_inputs(p, in, n_in, err));
     TRY(check_outputs(p, out, n_out, err));
-    if (run->dummy) return OK;
+    if (run->dummy) {
+        events_emit(run->events, &(Event){ .kind = EV_PROGRAM, .text = p->name, .object = p });
+        return OK;
+    }
     TRY(decode_params(p, err));
     copy_inputs(p, run->arena, in, n_in);
     for (int i = 0; i < p->n_ops; i++) {

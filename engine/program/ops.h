@@ -168,8 +168,16 @@ Status prog_compile(Program *p, unsigned passes, Error *err);
 typedef struct ProgOpInfo {
     const char *name;
     double flops;
-    size_t bytes; /* operands read and written, weights included */
+    size_t bytes;   /* operands read and written, weights included */
+    KDtype operand; /* of the first operand: the activations */
+    KDtype weight;  /* K_DTYPE_COUNT = it has none */
+    int64_t rows;   /* first dimension of the first operand */
+    int64_t n, k;   /* of the weight; 0 = it has none */
 } ProgOpInfo;
 bool prog_op_info(const Program *p, int index, ProgOpInfo *out);
+
+/* Calls fn for every weight that a run reads, parameter vectors too; a tensor that two operations read
+ * comes twice. */
+void prog_each_weight(const Program *p, void (*fn)(void *user, const KWeight *w), void *user);
 
 #endif

@@ -379,6 +379,19 @@ double prog_flops(const Program *p)
     return p->flops;
 }
 
+static void describe_operand(const Program *p, const Op *op, ProgOpInfo *out)
+{
+    const KWeight *w = op_weight(op);
+    if (value_is(op->args[0])) {
+        out->operand = p->vals[op->args[0]].view.dtype;
+        out->rows = p->vals[op->args[0]].view.shape[0];
+    }
+    if (!w) return;
+    out->weight = w->dtype;
+    out->n = w->n;
+    out->k = w->k;
+}
+
 bool prog_op_info(const Program *p, int index, ProgOpInfo *out)
 {
     for (int i = 0; i < p->n_ops; i++) {
@@ -387,11 +400,21 @@ bool prog_op_info(const Program *p, int index, ProgOpInfo *out)
         if (op->dead || index-- > 0) continue;
         const OpDef *def = op_def(op->kind);
         op_bind(p, op, NULL, &d);
-        *out = (ProgOpInfo){ .name = def->name, .flops = def->flops(&d) };
+        *out =
+            (ProgOpInfo){ .name = def->name, .flops = def->flops(&d), .weight = K_DTYPE_COUNT };
+        describe_operand(p, op, out);
         for (int f = 0; def->fields[f].name; f++)
             if (value_is(op->args[f])) out->bytes += view_bytes(&p->vals[op->args[f]].view);
         if (op_weight(op)) out->bytes += weight_bytes(op_weight(op));
         return true;
     }
     return false;
+}
+
+void prog_each_weight(const Program *p, void (*fn)(void *user, const KWeight *w), void *user)
+{
+    for (int i = 0; i < p->n_ops; i++)
+        if (!p->ops[i].dead && op_weight(&p->ops[i])) fn(user, op_weight(&p->ops[i]));
+    for (int v = 1; v < p->n_vals; v++)
+        if (p->vals[v].kind == VAL_PARAM) fn(user, &p->vals[v].weight);
 }

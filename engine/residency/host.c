@@ -434,7 +434,8 @@ Status host_join(Host *h, Component *c, Error *err)
                                       .text = c->name,
                                       .path = c->file,
                                       .detail = "RAM",
-                                      .bytes = c->bytes });
+                                      .bytes = c->bytes,
+                                      .object = c });
     return OK;
 }
 

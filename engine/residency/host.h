@@ -22,7 +22,7 @@ typedef struct HostOptions {
     int threads;        /* 0 = one per core */
     const char *isa;    /* instruction-set path by name; NULL = best */
     const char *device; /* "auto", "cpu", "cuda" */
-    int64_t ram_limit;  /* bytes; 0 = none */
+    int64_t ram_limit, vram_limit; /* bytes; 0 = none */
     bool dummy;         /* no weights' contents, no files written */
     bool metadata;      /* write workflow metadata into outputs */
 } HostOptions;

@@ -12,6 +12,13 @@ void net_prefix(Net *n, const char *format, ...)
     va_end(args);
 }
 
+/* Without a file a weight is a size and a place of its own. */
+static void stand_in(Net *n, KWeight *w)
+{
+    w->data = weights_stand_in(n->stand_in);
+    n->stand_in += (size_t)(w->n * w->row_bytes);
+}
+
 /* The matrix of a name; a failure is remembered by the program. */
 static KWeight find_matrix(Net *n, const char *name, const char *ending, int64_t rows,
                            int64_t cols)
@@ -19,7 +26,10 @@ static KWeight find_matrix(Net *n, const char *name, const char *ending, int64_t
     char full[2 * NET_NAME];
     KWeight w = { .dtype = K_BF16, .n = rows, .k = cols, .row_bytes = 2 * cols };
     Error err = { 0 };
-    if (!n->w) return w;
+    if (!n->w) {
+        stand_in(n, &w);
+        return w;
+    }
     snprintf(full, sizeof full, "%s%s%s", n->prefix, name, ending);
     if (weights_matrix(n->w, full, rows, cols, &w, &err) != OK) prog_fail(n->p, &err);
     w.int8_x = false; /* prompts are encoded with activations as they are, whatever the file says */
@@ -47,6 +57,8 @@ static ProgValue find_vector(Net *n, const char *name, const char *ending, int64
         w.data = view.data;
         w.dtype = view.dtype;
         w.row_bytes = (int64_t)k_row_bytes(view.dtype, count);
+    } else {
+        stand_in(n, &w);
     }
     return prog_failed(n->p) ? PROG_NONE : prog_param(n->p, &w);
 }

@@ -14,6 +14,7 @@ typedef struct Net {
     const Weights *w;      /* borrowed, or NULL */
     KDtype act;            /* what goes into matrix products: F32 when exact, BF16 when fast */
     float eps;             /* of norms */
+    size_t stand_in;       /* without weights: bytes of those asked for so far */
     char prefix[NET_NAME]; /* put before every name; ends in '.', or is empty */
 } Net;
 

@@ -1,7 +1,7 @@
 /* test_plan.c - the plan's order and marks, and each rule of the golden order. */
 #include "engine/base/mem.h"
 #include "engine/graph/lint.h"
-#include "engine/graph/plan.h"
+#include "engine/graph/plan_print.h"
 #include "tests/unit/graph/toys.h"
 
 /* ---- classes of a chain: only stages and sockets count ----------------------------------- */
