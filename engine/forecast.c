@@ -335,7 +335,8 @@ static void before_node(void *user, const GraphNode *node)
     PlanStep *s;
 
     look(f);
-    f->step = f->plan->step_of[graph_display(f->plan->graph, (int)(node - f->plan->graph->nodes))];
+    f->step =
+        f->plan->step_of[graph_display(f->plan->graph, (int)(node - f->plan->graph->nodes))];
     f->step_began = now();
     f->program_seconds = 0;
     f->spent_before = f->options->speed ? speed_spent(f->options->speed) : 0;
