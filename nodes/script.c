@@ -88,9 +88,32 @@ static Status guidance_run(NodeCall *call)
     return status;
 }
 
+/* ---- cache: model, params -> MODEL ------------------------------------------------------------------------ */
+
+static Status cache_run(NodeCall *call)
+{
+    const Model *model = *(const Model *const *)input_at(call, 0);
+    StepCache *cache = NULL;
+    ScriptValues *v = NULL;
+    Status status = values_of(call, &v);
+
+    if (status == OK) status = script_cache_new(v, call->id, &cache, call->err);
+    if (status == OK) {
+        Patch patch = { .kind = PATCH_CACHE,
+                        .object = &cache->ref,
+                        .text = call->def->class_type,
+                        .strength = 1 };
+        status = model_with_patch(model, &patch, (Model **)call->out, call->err);
+    }
+    ref_drop(cache);
+    ref_drop(v);
+    return status;
+}
+
 const ScriptRunners nodes_script_runners = {
     .run = { [SCRIPT_SCHEDULER] = scheduler_run,
              [SCRIPT_SAMPLER] = sampler_run_node,
              [SCRIPT_GUIDANCE] = guidance_run,
+             [SCRIPT_CACHE] = cache_run,
              [SCRIPT_NODE] = script_node_call },
 };

@@ -509,7 +509,8 @@ Status check_input(Check *c, int node, const Socket *s, int *origin, bool *bad)
     GraphInput *in = graph_input(&c->graph->nodes[node], s->name);
 
     if (!in) {
-        *bad = !(s->flags & SOCK_F_OPTIONAL) && !has_grown(&c->graph->nodes[node], s);
+        *bad = !(s->flags & (SOCK_F_OPTIONAL | SOCK_F_DEFAULTED)) &&
+               !has_grown(&c->graph->nodes[node], s);
         return *bad ? missing(c, node, s) : OK;
     }
     if (in->is_link) return check_link(c, node, s, in, origin, bad);

@@ -36,7 +36,8 @@ typedef enum SockFlags {
     SOCK_F_AUDIO_UPLOAD = 1 << 13,
     SOCK_F_FREE_SEED = 1 << 14,   /* INT named as a seed that has no control value */
     SOCK_F_INT_OPTIONS = 1 << 15, /* COMBO whose options are whole numbers, not texts */
-    SOCK_F_WIDGET = 1 << 16       /* a widget in spite of its type */
+    SOCK_F_WIDGET = 1 << 16,      /* a widget in spite of its type */
+    SOCK_F_DEFAULTED = 1 << 17    /* a file may leave it out: the default is taken (scripts) */
 } SockFlags;
 
 /* Lists the options of a COMBO whose list depends on the host (files of a models folder, Lua names).

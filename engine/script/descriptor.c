@@ -7,16 +7,23 @@
 #include "engine/base/mem.h"
 #include "engine/script/host.h"
 
-static const char *const kind_names[] = { "scheduler", "sampler", "guidance", "node" };
-static const char *const kind_docs[] = { "A schedule written in Lua.",
-                                         "A sampler written in Lua.",
-                                         "Guidance written in Lua.", "A node written in Lua." };
+static const struct {
+    const char *name, *doc;
+    unsigned functions; /* that a script of the kind may have */
+} kinds[SCRIPT_KINDS] = {
+    [SCRIPT_SCHEDULER] = { "scheduler", "A schedule written in Lua.", SCRIPT_RUN },
+    [SCRIPT_SAMPLER] = { "sampler", "A sampler written in Lua.", SCRIPT_RUN },
+    [SCRIPT_GUIDANCE] = { "guidance", "Guidance written in Lua.",
+                          SCRIPT_RUN | SCRIPT_COMBINE | SCRIPT_PRE | SCRIPT_POST },
+    [SCRIPT_CACHE] = { "cache", "A step cache written in Lua.", SCRIPT_DECIDE },
+    [SCRIPT_NODE] = { "node", "A node written in Lua.", SCRIPT_RUN },
+};
 
 enum { STEPS_MAX = 10000, NAME_MAX_LENGTH = 48 };
 
 const char *script_kind_name(ScriptKind kind)
 {
-    return kind_names[kind];
+    return kinds[kind].name;
 }
 
 /* ---- raising and keeping -------------------------------------------------------------------------------- */
@@ -170,6 +177,7 @@ static void read_row(lua_State *L, Script *s, Socket *row, const char *list, int
         row->flags |= SOCK_F_OPTIONAL;
     if (flag_field(L, "multiline")) row->flags |= SOCK_F_MULTILINE;
     if (output) return;
+    if (row->type <= SOCK_COMBO) row->flags |= SOCK_F_DEFAULTED;
     if (row->type == SOCK_INT || row->type == SOCK_FLOAT) read_numbers(L, row, where);
     if (row->type == SOCK_BOOLEAN) read_boolean(L, row, where);
     if (row->type == SOCK_STRING) row->sdef = text_field(L, s, where, "default");
@@ -239,6 +247,7 @@ static const KindSockets kind_sockets[] = {
       STAGE_NONE },
     { { NULL }, "SAMPLER", SOCK_SAMPLER, "lua/samplers", STAGE_NONE },
     { { &model_row }, "MODEL", SOCK_MODEL, "lua/guidance", STAGE_GUIDE },
+    { { &model_row }, "MODEL", SOCK_MODEL, "lua/caches", STAGE_CACHE },
     { { NULL }, NULL, SOCK_ANY, "lua/nodes", STAGE_NONE },
 };
 
@@ -291,16 +300,15 @@ static void read_kind(lua_State *L, Script *s)
 {
     const char *kind = text_field(L, s, "the script", "kind");
 
-    if (!kind) luaL_error(L, "'kind' is missing; use scheduler, sampler, guidance or node");
-    if (strcmp(kind, "cache") == 0)
-        luaL_error(L, "scripts of kind 'cache' are refused: this engine's models give no hook "
-                      "for step caches");
-    for (int i = 0; i < 4; i++) {
-        if (strcmp(kind, kind_names[i]) != 0) continue;
+    if (!kind)
+        luaL_error(L, "'kind' is missing; use scheduler, sampler, guidance, cache or node");
+    for (int i = 0; i < SCRIPT_KINDS; i++) {
+        if (strcmp(kind, kinds[i].name) != 0) continue;
         s->kind = (ScriptKind)i;
         return;
     }
-    luaL_error(L, "kind '%s' is not known; use scheduler, sampler, guidance or node", kind);
+    luaL_error(L, "kind '%s' is not known; use scheduler, sampler, guidance, cache or node",
+               kind);
 }
 
 static void read_name(lua_State *L, Script *s)
@@ -315,12 +323,10 @@ static void read_name(lua_State *L, Script *s)
 
 static void read_functions(lua_State *L, Script *s)
 {
-    static const char *const names[] = { "run", "combine", "pre", "post" };
-    unsigned allowed = s->kind == SCRIPT_GUIDANCE
-                           ? SCRIPT_RUN | SCRIPT_COMBINE | SCRIPT_PRE | SCRIPT_POST
-                           : SCRIPT_RUN;
+    static const char *const names[] = { "run", "combine", "pre", "post", "decide" };
+    unsigned allowed = kinds[s->kind].functions;
 
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < (int)(sizeof names / sizeof *names); i++) {
         int type = lua_getfield(L, -1, names[i]);
         lua_pop(L, 1);
         if (type == LUA_TNIL) continue;
@@ -328,10 +334,10 @@ static void read_functions(lua_State *L, Script *s)
             luaL_error(L, "'%s' must be a function, not a %s", names[i], lua_typename(L, type));
         if (allowed & 1u << i) s->functions |= 1u << i;
     }
-    if (s->kind == SCRIPT_GUIDANCE && !s->functions)
+    if (s->functions) return;
+    if (s->kind == SCRIPT_GUIDANCE)
         luaL_error(L, "guidance needs a function 'run', 'combine', 'pre' or 'post'");
-    if (s->kind != SCRIPT_GUIDANCE && !(s->functions & SCRIPT_RUN))
-        luaL_error(L, "a function 'run' is missing");
+    luaL_error(L, "a function '%s' is missing", s->kind == SCRIPT_CACHE ? "decide" : "run");
 }
 
 static void fill_def(lua_State *L, Script *s)
@@ -342,7 +348,7 @@ static void fill_def(lua_State *L, Script *s)
     def->class_type = join(L, s, "Lua.", s->name);
     def->display = text_field(L, s, "the script", "display");
     def->doc = text_field(L, s, "the script", "doc");
-    if (!def->doc) def->doc = kind_docs[s->kind];
+    if (!def->doc) def->doc = kinds[s->kind].doc;
     def->category = category ? category : kind_sockets[s->kind].category;
     def->stage = kind_sockets[s->kind].stage;
     def->user = s;

@@ -164,6 +164,46 @@ static Status dry_guidance(const ScriptValues *v, const ModelSampling *m, Error 
     return status;
 }
 
+/* ---- cache ------------------------------------------------------------------------------------------------ */
+
+/* One conditioning through a run in which the input changes by `gain` more each time. */
+static Status dry_lane(const StepCache *c, const ModelSampling *m, int64_t steps, double gain,
+                       Error *err)
+{
+    Tensor *sigmas = NULL;
+    void *lane = NULL;
+    Status status = c->begin(c, &lane, err);
+
+    if (status == OK) status = sigmas_schedule(m, "simple", steps, 1, NULL, &sigmas, err);
+    for (int k = 0; status == OK && k < steps; k++) {
+        CacheQuestion q = { .step = k,
+                            .steps = (int)steps,
+                            .sigma = tensor_f32(sigmas)[k],
+                            .time = model_time(m, (double)tensor_f32(sigmas)[k]),
+                            .sigmas = sigmas,
+                            .change = gain * k,
+                            .kept = k > 0 };
+        status = c->decide(c, lane, &q, err);
+    }
+    if (lane) c->end(c, lane);
+    tensor_unref(sigmas);
+    return status;
+}
+
+static Status dry_cache(const ScriptValues *v, const ModelSampling *m, Error *err)
+{
+    static const int64_t runs[] = { 1, 4, 20 };
+    StepCache *c = NULL;
+    Status status = script_cache_new(v, NULL, &c, err);
+
+    for (int i = 0; status == OK && i < 3; i++) {
+        status = dry_lane(c, m, runs[i], 0.01, err);
+        if (status == OK) status = dry_lane(c, m, runs[i], 0.05, err);
+    }
+    ref_drop(c);
+    return status;
+}
+
 /* ---- node -------------------------------------------------------------------------------------------------- */
 
 static bool is_toy_type(const Socket *s)
@@ -272,6 +312,7 @@ Status script_dry_run(const Script *s, bool *ran, Error *err)
     if (s->kind == SCRIPT_SCHEDULER) status = dry_scheduler(v, m, err);
     if (s->kind == SCRIPT_SAMPLER) status = dry_sampler(v, m, err);
     if (s->kind == SCRIPT_GUIDANCE) status = dry_guidance(v, m, err);
+    if (s->kind == SCRIPT_CACHE) status = dry_cache(v, m, err);
 done:
     ref_drop(m);
     ref_drop(v);

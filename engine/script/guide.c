@@ -89,45 +89,18 @@ static void end(const GuidanceHook *h, void *state)
 
 /* ---- one step ---------------------------------------------------------------------------------------- */
 
-static void set_number(lua_State *L, const char *key, double value)
-{
-    lua_pushnumber(L, value);
-    lua_setfield(L, -2, key);
-}
-
-static void set_integer(lua_State *L, const char *key, int value)
-{
-    lua_pushinteger(L, value);
-    lua_setfield(L, -2, key);
-}
-
-/* The list of sigmas, made once per run. */
-static void push_sigmas(lua_State *L, const Tensor *sigmas)
-{
-    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &sigmas_key) == LUA_TTABLE) return;
-    lua_pop(L, 1);
-    int n = sigmas ? (int)sigmas->shape[0] : 0;
-    lua_createtable(L, n, 0);
-    for (int i = 0; i < n; i++) {
-        lua_pushnumber(L, (lua_Number)tensor_f32(sigmas)[i]);
-        lua_rawseti(L, -2, i + 1);
-    }
-    lua_pushvalue(L, -1);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &sigmas_key);
-}
-
 static void push_context(lua_State *L, const GuidanceStep *g)
 {
     lua_createtable(L, 0, 12);
-    set_integer(L, "step", g->step);
-    set_integer(L, "steps", g->steps);
-    set_number(L, "sigma", (double)g->sigma);
-    set_number(L, "cfg", g->scale);
-    set_number(L, "guider_cfg", g->cfg);
-    set_number(L, "percent", 1 - g->time);
+    host_set_integer(L, "step", g->step);
+    host_set_integer(L, "steps", g->steps);
+    host_set_number(L, "sigma", (double)g->sigma);
+    host_set_number(L, "cfg", g->scale);
+    host_set_number(L, "guider_cfg", g->cfg);
+    host_set_number(L, "percent", 1 - g->time);
     lua_pushboolean(L, g->uncond_skipped);
     lua_setfield(L, -2, "uncond_skipped");
-    push_sigmas(L, g->sigmas);
+    host_push_sigmas(L, &sigmas_key, g->sigmas);
     lua_setfield(L, -2, "sigmas");
     tensors_push_copy(L, g->x);
     lua_setfield(L, -2, "x");

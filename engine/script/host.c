@@ -58,6 +58,32 @@ void host_push_params(lua_State *L)
     lua_rawgetp(L, LUA_REGISTRYINDEX, &params_key);
 }
 
+void host_set_number(lua_State *L, const char *key, double value)
+{
+    lua_pushnumber(L, value);
+    lua_setfield(L, -2, key);
+}
+
+void host_set_integer(lua_State *L, const char *key, int value)
+{
+    lua_pushinteger(L, value);
+    lua_setfield(L, -2, key);
+}
+
+void host_push_sigmas(lua_State *L, const void *key, const Tensor *sigmas)
+{
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, key) == LUA_TTABLE) return;
+    lua_pop(L, 1);
+    int n = sigmas ? (int)sigmas->shape[0] : 0;
+    lua_createtable(L, n, 0);
+    for (int i = 0; i < n; i++) {
+        lua_pushnumber(L, (lua_Number)tensor_f32(sigmas)[i]);
+        lua_rawseti(L, -2, i + 1);
+    }
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, key);
+}
+
 int host_wrong(lua_State *L, const char *function, const char *format, ...)
 {
     lua_Debug ar;

@@ -13,6 +13,11 @@ Status script_open(const ScriptValues *v, uint64_t seed, Vm **out, Error *err);
 /* Pushes a function of the script's table; pushes the parameter table. */
 void host_push_function(lua_State *L, const char *name);
 void host_push_params(lua_State *L);
+/* Sets a field of the table on the top. */
+void host_set_number(lua_State *L, const char *key, double value);
+void host_set_integer(lua_State *L, const char *key, int value);
+/* Pushes the list of sigmas (NULL: an empty one), made at the first call and kept in the registry under `key`. */
+void host_push_sigmas(lua_State *L, const void *key, const Tensor *sigmas);
 /* Raises "what the function returned is wrong", at the line where that function begins. */
 int host_wrong(lua_State *L, const char *function, const char *format, ...);
 

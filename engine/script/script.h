@@ -1,4 +1,4 @@
-/* script.h - Lua scripts as schedulers, samplers, guidance and nodes.
+/* script.h - Lua scripts as schedulers, samplers, guidance, step caches and nodes.
  *
  * A Script is the checked descriptor of one file. What it computes runs in a state of its own (vm.h) per
  * use. ScriptValues are its parameters, complete and range-checked.
@@ -10,17 +10,20 @@
 #include "engine/graph/node.h"
 #include "engine/sampling/guidance.h"
 #include "engine/sampling/registry.h"
+#include "engine/sampling/step_cache.h"
 #include "engine/script/vm.h"
 
 typedef enum ScriptKind {
     SCRIPT_SCHEDULER,
     SCRIPT_SAMPLER,
     SCRIPT_GUIDANCE,
-    SCRIPT_NODE
+    SCRIPT_CACHE,
+    SCRIPT_NODE,
+    SCRIPT_KINDS
 } ScriptKind;
 
 /* Functions a descriptor may hold, as bits. */
-enum { SCRIPT_RUN = 1, SCRIPT_COMBINE = 2, SCRIPT_PRE = 4, SCRIPT_POST = 8 };
+enum { SCRIPT_RUN = 1, SCRIPT_COMBINE = 2, SCRIPT_PRE = 4, SCRIPT_POST = 8, SCRIPT_DECIDE = 16 };
 
 enum { SCRIPT_FIELD = 16, SCRIPT_ROWS_MAX = 64, SCRIPT_TEXT_MAX = 1 << 20 };
 
@@ -69,6 +72,8 @@ Status script_sampler_new(const ScriptValues *v, Sampler **out, Error *err);
  * names the node in faults. */
 Status script_guidance_hooks(const ScriptValues *v, const char *node, GuidanceHook *hooks[4],
                              int *count, Error *err);
+/* The step cache that a cache script decides for; node (may be NULL) names the node in faults and notes. */
+Status script_cache_new(const ScriptValues *v, const char *node, StepCache **out, Error *err);
 /* run of a node script: call->def->user is the script. */
 Status script_node_call(NodeCall *call);
 
@@ -76,7 +81,7 @@ Status script_node_call(NodeCall *call);
 
 /* What runs a class in the node table; the kinds that touch a MODEL are filled in by nodes/. */
 typedef struct ScriptRunners {
-    Status (*run[4])(NodeCall *call); /* by ScriptKind */
+    Status (*run[SCRIPT_KINDS])(NodeCall *call); /* by ScriptKind */
 } ScriptRunners;
 
 /* The built-in scripts and those of the folders (NULL-ended list, or NULL), read once. */

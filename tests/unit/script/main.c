@@ -8,6 +8,7 @@ int main(int argc, char **argv)
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     failed += run_kinds_tests();
     failed += run_script_vectors_tests();
+    failed += run_cache_tests();
     failed += run_hostile_tests();
     return failed;
 }

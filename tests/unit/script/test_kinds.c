@@ -73,7 +73,8 @@ static void test_contract(void **state)
     refuses("local x = nil\nlocal y = x.z\nreturn {}", "attempt to index", 2);
     refuses("\nreturn { name = 'a' }", "'kind' is missing", 2);
     refuses("return { kind = 'nothing', name = 'a' }", "is not known", 1);
-    refuses("return { kind = 'cache', name = 'a', decide = function() end }", "step caches", 1);
+    refuses("return { kind = 'cache', name = 'a', run = type }", "'decide' is missing", 1);
+    refuses("return { kind = 'cache', name = 'a', decide = 3 }", "must be a function", 1);
     refuses("return { kind = 'scheduler', name = 'A b', run = print }", "not made of", 1);
     refuses("return { kind = 'scheduler', name = 'a' }", "'run' is missing", 1);
     refuses("return { kind = 'scheduler', name = 'a', run = 3 }", "must be a function", 1);
