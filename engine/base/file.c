@@ -229,6 +229,65 @@ Status file_write(const char *path, const void *data, size_t size, Error *err)
     return status;
 }
 
+/* ---- writing piece by piece --------------------------------------------------------------------- */
+
+struct FileWriter {
+    char *path, *temporary; /* owned */
+    int fd;
+};
+
+Status file_writer_open(const char *path, FileWriter **out, Error *err)
+{
+    FileWriter *w = mem_calloc(1, sizeof *w);
+    Status status;
+
+    if (!w) return no_memory(err);
+    w->fd = -1;
+    w->path = mem_strdup(path);
+    status = w->path ? open_temporary(path, &w->temporary, &w->fd, err) : no_memory(err);
+    if (status == OK)
+        *out = w;
+    else
+        file_writer_close(w);
+    return status;
+}
+
+Status file_writer_put(FileWriter *w, uint64_t offset, const void *data, size_t size, Error *err)
+{
+    const char *p = data;
+
+    while (size > 0) {
+        ssize_t n = pwrite(w->fd, p, size > (1u << 30) ? 1u << 30 : size, (off_t)offset);
+
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return io_error(err, w->path, "write");
+        p += n;
+        offset += (uint64_t)n;
+        size -= (size_t)n;
+    }
+    return OK;
+}
+
+Status file_writer_commit(FileWriter *w, Error *err)
+{
+    if (fsync(w->fd) != 0 && errno != EINVAL) return io_error(err, w->path, "write");
+    if (rename(w->temporary, w->path) != 0) return io_error(err, w->path, "write");
+    mem_free(w->temporary);
+    w->temporary = NULL;
+    sync_folder(w->path);
+    return OK;
+}
+
+void file_writer_close(FileWriter *w)
+{
+    if (!w) return;
+    if (w->fd >= 0) close(w->fd);
+    if (w->temporary) unlink(w->temporary);
+    mem_free(w->temporary);
+    mem_free(w->path);
+    mem_free(w);
+}
+
 /* ---- names ------------------------------------------------------------------------------------ */
 
 bool file_exists(const char *path)

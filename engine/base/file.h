@@ -25,6 +25,15 @@ Status file_read(const char *path, size_t limit, char **out, size_t *size, Error
  * same folder, fsync, rename. On failure nothing is left behind. */
 Status file_write(const char *path, const void *data, size_t size, Error *err);
 
+/* A large file written in pieces, in any order, with the same promise: `path` changes at the commit or not at
+ * all. Errors: E_IO, E_NOMEM. */
+typedef struct FileWriter FileWriter;
+Status file_writer_open(const char *path, FileWriter **out, Error *err);
+Status file_writer_put(FileWriter *w, uint64_t offset, const void *data, size_t size, Error *err);
+Status file_writer_commit(FileWriter *w, Error *err);
+/* Without a commit before it nothing is left behind. NULL is allowed. */
+void file_writer_close(FileWriter *w);
+
 bool file_exists(const char *path);
 int64_t file_size(const char *path); /* -1 when it cannot be told */
 bool file_is_dir(const char *path);

@@ -367,13 +367,46 @@ static void write_header(Str *s, const Placed *placed, size_t count, const SafeP
         str_add_char(s, ' ');
 }
 
-static void join(uint8_t *bytes, const Str *header, const Placed *placed, size_t count)
+static void put_length(uint8_t *bytes, uint64_t n)
 {
-    uint64_t n = header->length;
-    uint8_t *data = bytes + LENGTH_BYTES + header->length;
-
     for (int i = 0; i < LENGTH_BYTES; i++)
         bytes[i] = (uint8_t)(n >> (8 * i));
+}
+
+Status safetensors_layout(const SafeItem *items, size_t count, const SafePair *metadata,
+                          size_t metadata_count, uint8_t **header, size_t *header_size,
+                          uint64_t *begins, Error *err)
+{
+    Placed *placed = mem_alloc_array(count, sizeof *placed);
+    Str text = { 0 };
+    uint8_t *bytes = NULL;
+    size_t total = 0;
+    Status status = placed ? place_all(items, count, placed, &total, err) : no_memory(err);
+
+    if (status != OK) goto done;
+    write_header(&text, placed, count, metadata, metadata_count);
+    if (!text.failed) bytes = mem_alloc(text.length + LENGTH_BYTES);
+    if (!bytes) {
+        status = no_memory(err);
+        goto done;
+    }
+    put_length(bytes, text.length);
+    memcpy(bytes + LENGTH_BYTES, text.text, text.length);
+    for (size_t i = 0; i < count; i++)
+        begins[placed[i].item - items] = placed[i].begin;
+    *header = bytes;
+    *header_size = text.length + LENGTH_BYTES;
+done:
+    str_fini(&text);
+    mem_free(placed);
+    return status;
+}
+
+static void join(uint8_t *bytes, const Str *header, const Placed *placed, size_t count)
+{
+    uint8_t *data = bytes + LENGTH_BYTES + header->length;
+
+    put_length(bytes, header->length);
     memcpy(bytes + LENGTH_BYTES, header->text, header->length);
     for (size_t i = 0; i < count; i++)
         if (placed[i].size)

@@ -58,6 +58,11 @@ typedef struct SafeItem {
  * not, E_RANGE for a size that overflows or two items of one name, E_NOMEM. */
 Status safetensors_build(const SafeItem *items, size_t count, const SafePair *metadata,
                          size_t metadata_count, uint8_t **out, size_t *size, Error *err);
+/* Only what stands before the data (mem_free), for files that are written piece by piece; begins[i] becomes the
+ * place of item i behind it. The items' data are not looked at. */
+Status safetensors_layout(const SafeItem *items, size_t count, const SafePair *metadata,
+                          size_t metadata_count, uint8_t **header, size_t *header_size,
+                          uint64_t *begins, Error *err);
 /* The same, written to a file that appears whole or not at all. */
 Status safetensors_write(const char *path, const SafeItem *items, size_t count,
                          const SafePair *metadata, size_t metadata_count, Error *err);

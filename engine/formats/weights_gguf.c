@@ -6,6 +6,7 @@
  */
 #include <string.h>
 
+#include "engine/base/mem.h"
 #include "engine/base/str.h"
 #include "engine/formats/gguf.h"
 #include "engine/formats/weights_source.h"
@@ -99,6 +100,23 @@ static void replace_all(Str *s, const char *text, const Part *p)
         str_add(s, p->to);
     }
     str_add(s, text);
+}
+
+Status weights_gguf_name(const char *architecture, const char *name, char **out, Error *err)
+{
+    char *text = mem_strdup(name);
+
+    for (const Part *p = find_family(architecture)->parts; text && p->from; p++) {
+        const Part back = { p->to, p->from };
+        Str s = { 0 };
+
+        replace_all(&s, text, &back);
+        mem_free(text);
+        text = str_take(&s);
+    }
+    if (!text) return error_set(err, E_NOMEM, "out of memory for a tensor's name");
+    *out = text;
+    return OK;
 }
 
 static char *translate(const Adder *a, const char *name)

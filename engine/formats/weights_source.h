@@ -52,6 +52,9 @@ Status source_from_shapes(const char *path, KDtype type, const WeightsShape *row
 /* Fills `table` from a mapped GGUF file (weights_gguf.c). */
 Status source_add_gguf(Source *s, Map *table, const FileMap *map, Error *err);
 
+/* The name under which a GGUF file of this architecture keeps a tensor of this checkpoint name (mem_free). */
+Status weights_gguf_name(const char *architecture, const char *name, char **out, Error *err);
+
 /* Ties quantised matrices to their scales and tables. */
 Status source_resolve_scales(Source *s, Map *table, Error *err);
 
