@@ -49,7 +49,7 @@ static const ArgRow rows[] = {
     { "--dummy", ARG_FLAG, AT(dummy), CMD_RUN, NULL, "same graph, plan and shapes without reading weights or writing files" },
     { "--no-metadata", ARG_FLAG, AT(no_metadata), CMD_RUN, NULL, "leave the workflow out of written files" },
     { "--show", ARG_FLAG, AT(show), CMD_RUN, NULL, "draw each saved picture in the terminal" },
-    { "--json", ARG_FLAG, AT(json), CMD_RUN | CMD_PLAN | CMD_NODES | CMD_BENCH, NULL, "JSON on standard output, one line per event" },
+    { "--json", ARG_FLAG, AT(json), CMD_RUN | CMD_PLAN | CMD_NODES | CMD_BENCH | CMD_QUANTIZE, NULL, "JSON on standard output, one line per event" },
     { "--quiet", ARG_FLAG, AT(quiet), CMD_RUN, NULL, "print nothing but errors" },
     { "--cache", ARG_TEXT, AT(cache), CMD_RUN, "classic|lru:N|none", "which node results are kept between files of one call" },
     { "--svg", ARG_FLAG, AT(svg), CMD_LUA, NULL, "plot: a picture of the curve" },
@@ -70,6 +70,10 @@ static const ArgRow rows[] = {
     { "--m", ARG_COUNT, AT(m), CMD_BENCH, "M", "gemm: rows of x (default: 1536)" },
     { "--n", ARG_COUNT, AT(n), CMD_BENCH, "N", "gemm: rows of w (default: 9216)" },
     { "--k", ARG_COUNT, AT(k), CMD_BENCH, "K", "gemm: columns of both (default: 3072)" },
+    { "--weight", ARG_TEXT, AT(weight), CMD_BENCH, "TYPE", "gemm: form of w, a type of `weft quantize` (default: BF16)" },
+    { "--type", ARG_TEXT, AT(type), CMD_QUANTIZE, "TYPE", "fp8_e4m3fn, fp8_e5m2, int8 (rotated), w4a8, nf4; or for a .gguf file Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K to Q6_K IQ4_NL IQ4_XS F16 BF16" },
+    { "--keep", ARG_LIST, AT(keep), CMD_QUANTIZE, "PATTERN", "tensors to leave as they are, * and ? as in file names; may be given several times" },
+    { "--force", ARG_FLAG, AT(force), CMD_QUANTIZE, NULL, "write over OUT when it exists" },
     { "--help", ARG_FLAG, AT(help), ~0u, NULL, "print this" },
 };
 /* clang-format on */

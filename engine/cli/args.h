@@ -17,7 +17,8 @@ typedef enum CliCommand {
     CMD_CONVERT = 1 << 3,
     CMD_NODES = 1 << 4,
     CMD_BENCH = 1 << 5,
-    CMD_LUA = 1 << 6
+    CMD_LUA = 1 << 6,
+    CMD_QUANTIZE = 1 << 7
 } CliCommand;
 
 typedef struct CliList {
@@ -28,15 +29,15 @@ typedef struct CliList {
 /* All options of all commands; strings are borrowed from argv. */
 typedef struct CliArgs {
     CliList files; /* what is no option */
-    CliList models, lua, set;
+    CliList models, lua, set, keep;
     const char *input, *output, *temp, *cache;
     const char *precision, *device, *isa, *residency, *format;
     const char *select, *ignore, *threshold, *out;
-    const char *model, *size;
+    const char *model, *size, *type, *weight;
     int64_t lua_memory, lua_budget;
     int64_t threads, ram_limit, vram_limit, choice_seed, steps, tokens, repeat;
     int64_t m, n, k;
-    bool dummy, json, quiet, svg, dot, recalibrate, no_metadata, help, show;
+    bool dummy, json, quiet, svg, dot, recalibrate, no_metadata, help, show, force;
 } CliArgs;
 
 /* Reads argv after the sub-command. Errors: E_USAGE naming the option, what it takes and what was given. */

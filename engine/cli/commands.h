@@ -12,11 +12,14 @@ int cmd_nodes(const CliArgs *args);
 int cmd_convert(const CliArgs *args);
 int cmd_bench(const CliArgs *args);
 int cmd_lua(const CliArgs *args);
+int cmd_quantize(const CliArgs *args);
 
 /* Host options from the command line; $WEFT_MODELS and the defaults fill what is not given. */
 void cli_session_options(const CliArgs *args, SessionOptions *out);
 /* Says why a session could not start; the exit status: 1 when a script is wrong (E208), else 2. */
 int cli_session_failed(const Error *err);
+/* Makes SIGINT, SIGTERM and SIGHUP ask the work behind this bus to stop; NULL when its work is done. */
+void cli_catch_signals(Events *bus);
 /* Prints a diagnostic on stderr, one line. */
 void cli_print_error(const Error *err);
 /* Prints errors, and warnings unless quiet, on stderr; gives the number of errors. */

@@ -1,9 +1,31 @@
 /* common.c - what several sub-commands do the same way. */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/cli/commands.h"
+
+/* The one place where a signal handler needs to find what runs: the bus of its events. */
+static Events *interrupted_bus;
+
+static void on_signal(int signal)
+{
+    (void)signal;
+    if (interrupted_bus) atomic_store(&interrupted_bus->cancel, true);
+}
+
+void cli_catch_signals(Events *bus)
+{
+    struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESETHAND }, before;
+    interrupted_bus = bus;
+    if (!bus) return;
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGHUP, NULL, &before);
+    if (before.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, NULL); /* nohup ignores it */
+    signal(SIGXFSZ, SIG_IGN); /* a file over the limit is then an error of its write */
+}
 
 static const char *or_default(const char *value, const char *fallback)
 {

@@ -21,6 +21,8 @@ static const CommandRow commands[] = {
     { "nodes", CMD_NODES, cmd_nodes, "[CLASS]", "list node types, or describe one" },
     { "bench", CMD_BENCH, cmd_bench, "step|encoder|vae|gemm",
       "measure speed against the machine's peak" },
+    { "quantize", CMD_QUANTIZE, cmd_quantize, "IN OUT --type TYPE",
+      "write a model file in a smaller form" },
     { "lua", CMD_LUA, cmd_lua, "check|plot FILE...",
       "check Lua scripts, or draw the curve of one" },
 };

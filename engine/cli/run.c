@@ -1,31 +1,10 @@
 /* run.c - `weft run`: check, run, and show what happens. */
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "engine/cli/commands.h"
 #include "engine/cli/progress.h"
 #include "engine/limits.h"
-
-/* The one place where a signal handler needs to find the run: the bus of the running session. */
-static Events *interrupted_bus;
-
-static void on_signal(int signal)
-{
-    (void)signal;
-    if (interrupted_bus) atomic_store(&interrupted_bus->cancel, true);
-}
-
-static void catch_signals(Events *bus)
-{
-    struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESETHAND }, before;
-    interrupted_bus = bus;
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGHUP, NULL, &before);
-    if (before.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, NULL); /* nohup ignores it */
-    signal(SIGXFSZ, SIG_IGN); /* a file over the limit is then an error of its write */
-}
 
 static int run_one(Session *session, const CliArgs *args, const char *file)
 {
@@ -67,10 +46,10 @@ int cmd_run(const CliArgs *args)
         events_listen(events, progress_json, stdout);
     else if (!args->quiet)
         events_listen(events, progress_event, &progress);
-    catch_signals(events);
+    cli_catch_signals(events);
     for (int i = 0; i < args->files.count && status == 0; i++)
         status = run_one(&session, args, args->files.items[i]);
-    interrupted_bus = NULL;
+    cli_catch_signals(NULL);
     session_fini(&session);
     return status;
 }

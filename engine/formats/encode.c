@@ -379,17 +379,23 @@ int encode_parts(const EncodeForm *f, int64_t n, int64_t k, float max, EncodePar
     return f->parts(f, n, k, max, parts);
 }
 
+void encode_weight(const EncodeForm *f, const EncodePart *parts,
+                   uint8_t *const at[ENCODE_MAX_PARTS], KWeight *w, KQuant *q)
+{
+    *q = (KQuant){ .rows = w->n };
+    w->data = at[0];
+    w->dtype = f->dtype;
+    w->row_bytes = (int64_t)k_row_bytes(f->dtype, w->k);
+    if (f->view) f->view(f, parts, at, w->k, w, q);
+}
+
 bool encode_row(const EncodeForm *f, const EncodePart *parts, float *row, int64_t k,
                 uint8_t *const rows[ENCODE_MAX_PARTS], float *back)
 {
-    KQuant q = { .rows = 1 };
-    KWeight w = { .data = rows[0],
-                  .dtype = f->dtype,
-                  .n = 1,
-                  .k = k,
-                  .row_bytes = (int64_t)k_row_bytes(f->dtype, k) };
+    KWeight w = { .n = 1, .k = k };
+    KQuant q;
 
     f->row(f, parts, row, k, rows);
-    if (f->view) f->view(f, parts, rows, k, &w, &q);
+    encode_weight(f, parts, rows, &w, &q);
     return k_weight_row(&w, 0, 0, k, back) == K_OK;
 }

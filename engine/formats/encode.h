@@ -32,13 +32,17 @@ typedef struct EncodePart {
     int64_t shape[2];
     size_t row_bytes; /* what each row adds; 0 = constant */
     size_t constant_size;
-    char constant[ENCODE_MAX_CONSTANT];
+    _Alignas(float) char constant[ENCODE_MAX_CONSTANT];
 } EncodePart;
 
 /* The parts of a matrix [n, k]; gives their number. scale: largest magnitude of the matrix, for forms with one
  * scale (encode_needs_max). The first part holds the codes. */
 int encode_parts(const EncodeForm *f, int64_t n, int64_t k, float max, EncodePart *parts);
 bool encode_needs_max(const EncodeForm *f);
+
+/* The matrix whose parts lie in `at`, as kernels take it: w->n and w->k are given, the rest is filled. */
+void encode_weight(const EncodeForm *f, const EncodePart *parts,
+                   uint8_t *const at[ENCODE_MAX_PARTS], KWeight *w, KQuant *q);
 
 /* Encodes one row of k values, which it may change, into the parts' rows (rows[i] for part i), and reads it back
  * into `back`. work has k floats. False when the form cannot be read back. */
