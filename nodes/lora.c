@@ -58,8 +58,7 @@ static void note(NodeCall *call, const char *path, const char *text, const char 
                                         .count = count });
 }
 
-static void note_report(NodeCall *call, const char *path, const LoraReport *r,
-                        double strength_clip)
+static void note_model(NodeCall *call, const char *path, const LoraReport *r)
 {
     if (r->misfits)
         note(call, path, "changes of other shapes than the model's tensors are left out",
@@ -67,59 +66,114 @@ static void note_report(NodeCall *call, const char *path, const LoraReport *r,
     if (r->unmatched)
         note(call, path, "keys that name no tensor of the model are left out", r->unmatched_key,
              r->unmatched);
-    if (r->text_keys && strength_clip != 0)
-        note(call, path,
-             "the LoRA holds keys for text encoders, which are not applied: the CLIP is "
-             "handed on as it came",
-             NULL, r->text_keys);
+    if (!r->changes && !r->text_keys)
+        note(call, path, "the LoRA changes nothing in this model",
+             r->misfits ? r->misfit_key : r->unmatched_key, r->unmatched + r->misfits);
+}
+
+static void note_text(NodeCall *call, const char *path, const LoraReport *model,
+                      const TextLoraReport *r)
+{
+    int left = model->text_keys - r->matched;
+    if (r->misfits)
+        note(call, path, "changes of other shapes than the text encoder's tensors are left out",
+             r->misfit_key, r->misfits);
+    if (left > 0)
+        note(call, path, "keys for text encoders that name no tensor of this one are left out",
+             NULL, left);
 }
 
 /* ---- both nodes ------------------------------------------------------------------------------------------- */
 
-/* The model under the LoRA; strength 0 for both hands it on. */
-static Status apply_file(NodeCall *call, const Model *model, const char *path, double strength,
-                         double strength_clip, Model **out)
+/* What goes in and comes out; the encoder may be NULL. */
+typedef struct Pair {
+    const Model *model;
+    const TextEncoder *clip;
+    double strength_model, strength_clip;
+    Model *new_model;
+    TextEncoder *new_clip;
+} Pair;
+
+static Status patch_model(NodeCall *call, const Weights *file, const char *path, Pair *p,
+                          LoraReport *report)
 {
-    WeightsOptions options = { .dummy = host_dummy(call->host) };
-    Weights *file = NULL;
     Lora *lora = NULL;
     LoraPatch *object = NULL;
-    Status status = OK;
 
-    TRY_DONE(weights_open(path, &options, &file, call->err));
-    TRY_DONE(lora_open(file, model_weights(model), host_exact(call->host), &lora, call->err));
-    note_report(call, path, lora_report(lora), strength_clip);
-    TRY_DONE(patch_new(lora, &object, call->err));
+    TRY(lora_open(file, model_weights(p->model), host_exact(call->host), &lora, call->err));
+    *report = *lora_report(lora);
+    note_model(call, path, report);
+    if (p->strength_model == 0 || report->changes == 0) {
+        lora_free(lora);
+        p->new_model = model_ref(p->model);
+        return OK;
+    }
+    TRY(patch_new(lora, &object, call->err));
     Patch patch = { .kind = PATCH_WEIGHTS,
                     .object = &object->base.ref,
                     .text = call->def->class_type,
-                    .strength = strength };
-    if (strength != 0)
-        TRY_DONE(model_with_patch(model, &patch, out, call->err));
-    else
-        *out = model_ref(model);
-done:
-    if (status != OK) error_at_file(call->err, path, -1);
+                    .strength = p->strength_model };
+    Status status = model_with_patch(p->model, &patch, &p->new_model, call->err);
     ref_drop(object);
+    return status;
+}
+
+static Status patch_clip(NodeCall *call, const Weights *file, const char *path, Pair *p,
+                         const LoraReport *model)
+{
+    TextLoraReport report;
+
+    if (!p->clip || p->strength_clip == 0) {
+        p->new_clip = ref_take(p->clip);
+        return OK;
+    }
+    TRY(text_encoder_with_lora(p->clip, call->host, file, p->strength_clip, &p->new_clip,
+                               &report, call->err));
+    note_text(call, path, model, &report);
+    return OK;
+}
+
+static Status apply_file(NodeCall *call, const char *path, Pair *p)
+{
+    WeightsOptions options = { .dummy = host_dummy(call->host) };
+    LoraReport report = { 0 };
+    Weights *file = NULL;
+    Status status = OK;
+
+    TRY_DONE(weights_open(path, &options, &file, call->err));
+    TRY_DONE(patch_model(call, file, path, p, &report));
+    TRY_DONE(patch_clip(call, file, path, p, &report));
+done:
+    if (status != OK) {
+        error_at_file(call->err, path, -1);
+        model_unref(p->new_model);
+        p->new_model = NULL;
+    }
     weights_unref(file);
     return status;
 }
 
-static Status apply_lora(NodeCall *call, const Model *model, const char *name, double strength,
-                         double strength_clip, Model **out)
+static void hand_on(Pair *p)
+{
+    p->new_model = model_ref(p->model);
+    p->new_clip = ref_take(p->clip);
+}
+
+/* The pair under the LoRA; strength 0 for both hands it on. */
+static Status apply_lora(NodeCall *call, const char *name, Pair *p)
 {
     const char *path = NULL;
 
-    if (strength == 0 && strength_clip == 0) {
-        *out = model_ref(model);
+    if (p->strength_model == 0 && p->strength_clip == 0) {
+        hand_on(p);
         return OK;
     }
     Status status = host_find_model(call->host, "loras", name, &path, call->err);
-    if (status == OK) return apply_file(call, model, path, strength, strength_clip, out);
+    if (status == OK) return apply_file(call, path, p);
     if (status != E_MISSING || !host_dummy(call->host)) return status;
     error_clear(call->err);
     note(call, name, "LoRA file is missing; the model is taken without it", NULL, 0);
-    *out = model_ref(model);
+    hand_on(p);
     return OK;
 }
 
@@ -155,9 +209,13 @@ static Status lora_run(NodeCall *call)
 {
     const LoraIn *in = call->in;
     LoraOut *out = call->out;
-    TRY(apply_lora(call, in->model, in->lora_name, in->strength_model, in->strength_clip,
-                   &out->model));
-    out->clip = ref_take(in->clip);
+    Pair p = { .model = in->model,
+               .clip = in->clip,
+               .strength_model = in->strength_model,
+               .strength_clip = in->strength_clip };
+    TRY(apply_lora(call, in->lora_name, &p));
+    out->model = p.new_model;
+    out->clip = p.new_clip;
     return OK;
 }
 
@@ -165,11 +223,10 @@ static const NodeDef lora_loader = {
     .class_type = "LoraLoader",
     .display = "Load LoRA (Model and CLIP)",
     .category = "loaders",
-    .doc = "Adds a LoRA's changes to the matrices of a model.",
+    .doc = "Adds a LoRA's changes to the matrices of a model and its text encoders.",
     .engine_note =
         "Low-rank products, LoHa, LoKr, DoRA, full differences and replaced tensors, "
-        "merged in float32. "
-        "Keys for text encoders are reported and not applied.",
+        "merged in float32. Keys that fit nothing are counted in a note.",
     .stage = STAGE_LORA,
     NODE_PARTS(lora, LoraIn, LoraOut),
 };
@@ -200,7 +257,10 @@ static Status only_run(NodeCall *call)
 {
     const OnlyIn *in = call->in;
     OnlyOut *out = call->out;
-    return apply_lora(call, in->model, in->lora_name, in->strength_model, 0, &out->model);
+    Pair p = { .model = in->model, .strength_model = in->strength_model };
+    TRY(apply_lora(call, in->lora_name, &p));
+    out->model = p.new_model;
+    return OK;
 }
 
 static const NodeDef lora_model_only = {

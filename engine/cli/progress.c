@@ -64,7 +64,10 @@ void progress_event(void *progress, const Event *e)
         break;
     case EV_NOTE:
         close_bar(p);
-        fprintf(p->out, "note: %s\n", e->text);
+        fprintf(p->out, "note: %s", e->text);
+        if (e->count > 0) fprintf(p->out, " (%lld)", (long long)e->count);
+        if (e->detail) fprintf(p->out, ": %s", e->detail);
+        fputc('\n', p->out);
         break;
     case EV_BLOCKED:
         close_bar(p);
@@ -120,6 +123,7 @@ void progress_json(void *file, const Event *e)
         str_printf(&s, ", \"step\": %lld, \"steps\": %lld", (long long)e->step,
                    (long long)e->steps);
     if (e->kind == EV_EXECUTION_START) str_printf(&s, ", \"nodes\": %lld", (long long)e->count);
+    if (e->kind == EV_NOTE && e->count) str_printf(&s, ", \"count\": %lld", (long long)e->count);
     if (e->bytes) str_printf(&s, ", \"bytes\": %lld", (long long)e->bytes);
     if (e->seconds > 0) str_printf(&s, ", \"seconds\": %.6f", e->seconds);
     if (e->error) add_error(&s, e->error);

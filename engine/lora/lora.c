@@ -10,6 +10,7 @@
 #include "engine/lora/merge.h"
 #include "engine/lora/rewrite.h"
 #include "engine/lora/targets.h"
+#include "engine/lora/text_targets.h"
 
 enum { NAME_SIZE = 256 };
 
@@ -40,6 +41,7 @@ struct Lora {
     Change *changes; /* owned; sorted by tensor, then by order */
     size_t count, capacity;
     Merged *merged;
+    const LoraTextPart *text; /* borrowed while opening; NULL = a transformer */
     LoraReport report;
     bool exact, dummy, control;
 };
@@ -51,17 +53,9 @@ static void remember(char out[128], const char *key)
     if (!out[0]) snprintf(out, 128, "%s", key);
 }
 
-static bool is_text_key(const char *key)
-{
-    static const char *const starts[] = { "lora_te", "text_encoder", "clip_l.", "t5xxl." };
-    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++)
-        if (str_starts_with(key, starts[i])) return true;
-    return false;
-}
-
 static void count_unknown(Lora *l, const char *key)
 {
-    if (is_text_key(key)) {
+    if (!l->text && lora_is_text_key(key)) {
         l->report.text_keys++;
         return;
     }
@@ -92,6 +86,7 @@ static Status sort_key(Lora *l, const LoraTargets *targets, Map *groups, const c
             return error_set(err, E_NOMEM, "out of memory");
     }
     keys->of[role] = key;
+    l->report.matched++;
     return OK;
 }
 
@@ -263,7 +258,10 @@ static Status resolve(Lora *l, Error *err)
     Map groups = { 0 };
     Status status = OK;
 
-    TRY_DONE(lora_targets_init(&targets, l->base, err));
+    if (l->text)
+        TRY_DONE(lora_text_targets_init(&targets, l->base, l->text, err));
+    else
+        TRY_DONE(lora_targets_init(&targets, l->base, err));
     TRY_DONE(sort_keys(l, &targets, &groups, err));
     for (size_t i = 0; i < groups.count; i++) {
         const char *prefix = groups.entries[i].key;
@@ -277,36 +275,25 @@ done:
     return status;
 }
 
-static Status check_use(const Lora *l, Error *err)
-{
-    const LoraReport *r = &l->report;
-
-    if (r->changes > 0 || r->text_keys > 0) return OK;
-    if (r->misfits > 0) {
-        error_set(err, E_SHAPE, "no change fits the model: %s", r->misfit_key);
-        error_fix(err, "use a LoRA that was trained for this model");
-        return E_SHAPE;
-    }
-    error_set(err, E_MISSING, "none of its %d keys names a tensor of the model, as %s",
-              r->unmatched, r->unmatched_key);
-    error_fix(err, "use a LoRA that was trained for this model");
-    return E_MISSING;
-}
-
-Status lora_open(const Weights *file, const Weights *base, bool exact, Lora **out, Error *err)
+static Status open_any(const Weights *file, const Weights *base, const LoraTextPart *part,
+                       bool exact, Lora **out, Error *err)
 {
     Status status = OK;
     Lora *l = mem_calloc(1, sizeof *l);
 
     if (!l) return error_set(err, E_NOMEM, "out of memory");
     l->exact = exact;
+    l->text = part;
     l->dummy = weights_is_dummy(file) || weights_is_dummy(base);
     l->base = weights_ref(base);
     l->arena = arena_new();
     if (!l->arena) TRY_DONE(error_set(err, E_NOMEM, "out of memory"));
-    TRY_DONE(lora_rewrite(file, &l->file, &l->control, err));
+    if (part)
+        l->file = weights_ref(file);
+    else
+        TRY_DONE(lora_rewrite(file, &l->file, &l->control, err));
     TRY_DONE(resolve(l, err));
-    TRY_DONE(check_use(l, err));
+    l->text = NULL;
     *out = l;
     return OK;
 done:
@@ -314,14 +301,40 @@ done:
     return status;
 }
 
-void lora_free(Lora *l)
+Status lora_open(const Weights *file, const Weights *base, bool exact, Lora **out, Error *err)
 {
-    if (!l) return;
+    return open_any(file, base, NULL, exact, out, err);
+}
+
+Status lora_open_text(const Weights *file, const Weights *base, const LoraTextPart *part,
+                      bool exact, Lora **out, Error *err)
+{
+    return open_any(file, base, part, exact, out, err);
+}
+
+int64_t lora_held(const Lora *l)
+{
+    int64_t bytes = 0;
+
+    for (const Merged *m = l->merged; m; m = m->next)
+        bytes += m->w.row_bytes * m->w.n;
+    return bytes;
+}
+
+void lora_forget(Lora *l)
+{
     for (Merged *m = l->merged, *next; m; m = next) {
         next = m->next;
         mem_free(m->data);
         mem_free(m);
     }
+    l->merged = NULL;
+}
+
+void lora_free(Lora *l)
+{
+    if (!l) return;
+    lora_forget(l);
     mem_free(l->changes);
     weights_unref(l->file);
     weights_unref(l->base);

@@ -15,20 +15,32 @@ typedef struct Lora Lora;
 
 /* What of the file is used. */
 typedef struct LoraReport {
-    int changes;             /* changes of this model's tensors */
-    int text_keys;           /* keys for text encoders, which this object does not change */
-    int unmatched;           /* other keys that name nothing in this model */
-    int misfits;             /* changes left out because their shape is another */
+    int changes;   /* changes of this model's tensors; 0 = the file does nothing here */
+    int matched;   /* keys that name something in this model */
+    int text_keys; /* of a transformer: keys for text encoders */
+    int unmatched; /* other keys that name nothing in this model */
+    int misfits;   /* changes left out because their shape is another */
     char unmatched_key[128]; /* the first of each */
     char misfit_key[128];
 } LoraReport;
 
 /* file: an opened LoRA; base: the model's table in BFL's names without prefix; both are referenced. With
  * `exact` merged matrices are float32; without, 16-bit ones stay as they are and quantised ones become
- * BF16. A dummy table of either kind gives matrices without data. Errors: E_UNSUPPORTED (a format that is
- * not computed here; names the key), E_MISSING (half of a pair, or no key fits this model and none is for a
- * text encoder; names keys), E_SHAPE, E_NOMEM. */
+ * BF16. A dummy table of either kind gives matrices without data. A file of which nothing fits opens with 0
+ * changes. Errors: E_UNSUPPORTED (a format that is not computed here; names the key), E_MISSING (half of a
+ * pair; names the key), E_SHAPE, E_NOMEM. */
 Status lora_open(const Weights *file, const Weights *base, bool exact, Lora **out, Error *err);
+
+/* One network of a text encoder. */
+typedef struct LoraTextPart {
+    const char *key; /* its name in ComfyUI: clip_l, t5xxl, qwen3_4b, qwen3_8b, mistral3_24b */
+    bool clip;       /* it is CLIP-L */
+    bool alone;      /* no CLIP-L stands before it */
+} LoraTextPart;
+
+/* The same for the network of a text encoder; base is in transformers' names without prefix. */
+Status lora_open_text(const Weights *file, const Weights *base, const LoraTextPart *part,
+                      bool exact, Lora **out, Error *err);
 void lora_free(Lora *l);
 
 const LoraReport *lora_report(const Lora *l);
@@ -38,5 +50,10 @@ const LoraReport *lora_report(const Lora *l);
  * loader's; a change of W is strength * alpha / rank * delta. Errors: E_UNSUPPORTED (DoRA by columns over a
  * matrix in parts; undecodable weights), E_SHAPE, E_NOMEM. */
 Status lora_apply(Lora *l, const char *name, double strength, KWeight *w, Error *err);
+
+/* Bytes of merged matrices that are held (without data too), and giving them up; the next program that asks
+ * has them merged again. Nothing may use them any more. */
+int64_t lora_held(const Lora *l);
+void lora_forget(Lora *l);
 
 #endif

@@ -200,6 +200,41 @@ done:
     return status;
 }
 
+/* ---- LoRA -------------------------------------------------------------------------------- */
+
+static void add_report(TextLoraReport *sum, const LoraReport *part)
+{
+    sum->matched += part->matched;
+    sum->misfits += part->misfits;
+    if (!sum->misfit_key[0])
+        snprintf(sum->misfit_key, sizeof sum->misfit_key, "%s", part->misfit_key);
+}
+
+Status text_encoder_with_lora(const TextEncoder *e, Host *h, const Weights *file,
+                              double strength, TextEncoder **out, TextLoraReport *report,
+                              Error *err)
+{
+    TextEncoder *copy = NULL;
+    LoraReport part;
+
+    *report = (TextLoraReport){ 0 };
+    TRY(encoder_new(&copy, err));
+    snprintf(copy->name, sizeof copy->name, "%s", e->name);
+    for (; copy->count < e->count; copy->count++) {
+        int i = copy->count;
+        bool alone = e->parts[0].network != TEXT_CLIP;
+        Status status = text_part_with_lora(&e->parts[i], file, strength, alone, host_exact(h),
+                                            &copy->parts[i], &part, err);
+        if (status != OK) {
+            text_encoder_unref(copy);
+            return status;
+        }
+        add_report(report, &part);
+    }
+    *out = copy;
+    return OK;
+}
+
 /* ---- encoding ---------------------------------------------------------------------------- */
 
 static Status encode_single(const TextEncoder *e, Host *h, const char *text, Cond **out,

@@ -51,6 +51,20 @@ static inline void text_encoder_unref(const TextEncoder *e)
     ref_drop(e);
 }
 
+/* What of a LoRA file text encoders use. */
+typedef struct TextLoraReport {
+    int matched;          /* keys that name a tensor of one of the networks */
+    int misfits;          /* changes left out because their shape is another */
+    char misfit_key[128]; /* the first of them */
+} TextLoraReport;
+
+/* A copy that shares the weights, with the changes of a LoRA file on top of those before it; they are
+ * merged in float32 when a prompt is encoded. Keys for other models are passed over. Errors:
+ * E_UNSUPPORTED, E_MISSING (half of a pair), E_SHAPE, E_NOMEM. */
+Status text_encoder_with_lora(const TextEncoder *e, Host *h, const Weights *file,
+                              double strength, TextEncoder **out, TextLoraReport *report,
+                              Error *err);
+
 /* Embeds a prompt: embed [1, T, C], and for FLUX.1 pooled [1, P] from CLIP-L. `embedding:name`
  * is looked up in the embeddings folders; one that is missing is told as EV_NOTE. Text of a
  * prompt is UTF-8; what is not is read as U+FFFD. Errors: E_CANCELLED, E_NOMEM, device errors.

@@ -29,14 +29,18 @@ void text_model_init(TextModel *m, const TextModelKind *kind, const Weights *wei
 }
 
 /* Builds and plans the program for one section. */
-static Status plan_section(const TextModel *m, Host *h, const TextTokens *tokens, Program **out,
-                           Error *err)
+static Status plan_section(const TextModel *m, Host *h, const TextPatches *patches,
+                           const TextTokens *tokens, Program **out, Error *err)
 {
     Program *p = NULL;
     Status status = OK;
 
     TRY(prog_new(m->kind->name, &p, err));
-    Net net = { .p = p, .w = m->weights, .act = host_exact(h) ? K_F32 : K_BF16, .eps = m->eps };
+    Net net = { .p = p,
+                .w = m->weights,
+                .patches = patches,
+                .act = host_exact(h) ? K_F32 : K_BF16,
+                .eps = m->eps };
     ProgValue x = prog_input(p, "x", K_F32, 2, (int64_t[]){ tokens->count, m->width });
     prog_output(p, "states", m->kind->build(m, &net, x, tokens));
     TRY_DONE(prog_plan(p, host_backend(h), host_context(h), err));
@@ -56,7 +60,7 @@ Status text_model_ready(TextModel *m, Host *h, const char *file, Error *err)
 
     if (file && !(m->base.file = mem_strdup(file)))
         return error_set(err, E_NOMEM, "out of memory for a text encoder");
-    TRY(plan_section(m, h, &one, &p, err));
+    TRY(plan_section(m, h, NULL, &one, &p, err));
     m->base.bytes = (int64_t)prog_weight_bytes(p);
     prog_free(p);
     return OK;
@@ -88,11 +92,19 @@ static Status table_row(const KWeight *table, int64_t row, float *out, Error *er
                      k_dtype_name(table->dtype), k_result_message(r));
 }
 
-static Status add_positions(const TextModel *m, const TextTokens *tokens, float *x, Error *err)
+static Status find_table(const TextModel *m, const TextPatches *patches, const char *name,
+                         int64_t rows, KWeight *out, Error *err)
+{
+    TRY(weights_matrix(m->weights, name, rows, m->width, out, err));
+    return text_patches_apply(patches, name, out, err);
+}
+
+static Status add_positions(const TextModel *m, const TextPatches *patches,
+                            const TextTokens *tokens, float *x, Error *err)
 {
     KWeight table;
     Status status = OK;
-    TRY(weights_matrix(m->weights, m->kind->positions, 0, m->width, &table, err));
+    TRY(find_table(m, patches, m->kind->positions, 0, &table, err));
     float *row = mem_alloc_array((size_t)m->width, sizeof *row);
     if (!row) return error_set(err, E_NOMEM, "out of memory for token embeddings");
     for (int64_t t = 0; t < tokens->count; t++) {
@@ -107,10 +119,11 @@ done:
 }
 
 /* Rows of the token table, or of learned embeddings, into x [T, width]. */
-static Status embed_tokens(const TextModel *m, const TextTokens *tokens, float *x, Error *err)
+static Status embed_tokens(const TextModel *m, const TextPatches *patches,
+                           const TextTokens *tokens, float *x, Error *err)
 {
     KWeight table;
-    TRY(weights_matrix(m->weights, m->kind->embedding, m->vocab, m->width, &table, err));
+    TRY(find_table(m, patches, m->kind->embedding, m->vocab, &table, err));
     for (int64_t t = 0; t < tokens->count; t++) {
         float *to = x + t * m->width;
         if (tokens->ids[t] >= 0)
@@ -118,7 +131,7 @@ static Status embed_tokens(const TextModel *m, const TextTokens *tokens, float *
         else
             memcpy(to, tokens->rows[t], (size_t)m->width * sizeof *to);
     }
-    return m->kind->positions ? add_positions(m, tokens, x, err) : OK;
+    return m->kind->positions ? add_positions(m, patches, tokens, x, err) : OK;
 }
 
 /* ---- running ----------------------------------------------------------------------------- */
@@ -151,8 +164,8 @@ static Status take_pooled(const TextModel *m, const TextTokens *tokens, const Te
     return OK;
 }
 
-Status text_model_run(const TextModel *m, Host *h, const TextTokens *tokens, Tensor **states,
-                      Tensor **pooled, Error *err)
+Status text_model_run(const TextModel *m, Host *h, const TextPatches *patches,
+                      const TextTokens *tokens, Tensor **states, Tensor **pooled, Error *err)
 {
     Program *p = NULL;
     Tensor *x = NULL, *result = NULL, *row = NULL;
@@ -161,12 +174,16 @@ Status text_model_run(const TextModel *m, Host *h, const TextTokens *tokens, Ten
     if (tokens->count < 1)
         return error_set(err, E_RANGE, "%s: no tokens to encode", m->kind->name);
     if (!host_dummy(h)) TRY(check_tokens(m, tokens, err));
-    TRY_DONE(plan_section(m, h, tokens, &p, err));
+    TRY_DONE(plan_section(m, h, patches, tokens, &p, err));
     TRY_DONE(tensor_zeros(K_F32, 2, (int64_t[]){ tokens->count, m->width }, &x, err));
     TRY_DONE(
         tensor_zeros(K_F32, 3, (int64_t[]){ 1, tokens->count, m->out_width }, &result, err));
-    if (!host_dummy(h)) TRY_DONE(embed_tokens(m, tokens, tensor_f32(x), err));
-    TRY_DONE(execute(m, h, p, tensor_f32(x), result, err));
+    if (!host_dummy(h)) TRY_DONE(embed_tokens(m, patches, tokens, tensor_f32(x), err));
+    int64_t merged = text_patches_held(patches);
+    host_hold(h, merged);
+    status = execute(m, h, p, tensor_f32(x), result, err);
+    host_hold(h, -merged);
+    TRY_DONE(status);
     if (pooled) TRY_DONE(take_pooled(m, tokens, result, &row, err));
     *states = result;
     result = NULL;
@@ -174,6 +191,7 @@ Status text_model_run(const TextModel *m, Host *h, const TextTokens *tokens, Ten
 
 done:
     prog_free(p);
+    text_patches_rest(patches);
     tensor_unref(x);
     tensor_unref(result);
     return status;
@@ -185,7 +203,7 @@ Status text_model_flops(const TextModel *m, Host *h, int64_t count, double *out,
     int32_t *ids = mem_calloc((size_t)count, sizeof *ids);
     TextTokens tokens = { .ids = ids, .count = count };
     if (!ids) return error_set(err, E_NOMEM, "out of memory for %lld tokens", (long long)count);
-    Status status = plan_section(m, h, &tokens, &p, err);
+    Status status = plan_section(m, h, NULL, &tokens, &p, err);
     if (status == OK) *out = prog_flops(p);
     prog_free(p);
     mem_free(ids);

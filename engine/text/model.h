@@ -55,12 +55,12 @@ static inline void text_model_unref(const TextModel *m)
 }
 
 /*
- * Encodes one section. *states is [1, T, out_width] F32. *pooled is [1, out_width], or NULL
+ * Encodes one section with the patches (may be NULL) on the weights. *states is [1, T, out_width] F32. *pooled is [1, out_width], or NULL
  * when the network has none; pooled may be NULL. In a dummy run the program is planned and its
  * memory counted, and the states are zero. Errors: E_RANGE (an id outside the vocabulary, too
  * many tokens), E_CANCELLED, E_NOMEM, device errors.
  */
-Status text_model_run(const TextModel *m, Host *h, const TextTokens *tokens, Tensor **states,
-                      Tensor **pooled, Error *err);
+Status text_model_run(const TextModel *m, Host *h, const TextPatches *patches,
+                      const TextTokens *tokens, Tensor **states, Tensor **pooled, Error *err);
 
 #endif

@@ -31,7 +31,9 @@ static KWeight find_matrix(Net *n, const char *name, const char *ending, int64_t
         return w;
     }
     snprintf(full, sizeof full, "%s%s%s", n->prefix, name, ending);
-    if (weights_matrix(n->w, full, rows, cols, &w, &err) != OK) prog_fail(n->p, &err);
+    Status status = weights_matrix(n->w, full, rows, cols, &w, &err);
+    if (status == OK) status = text_patches_apply(n->patches, full, &w, &err);
+    if (status != OK) prog_fail(n->p, &err);
     w.int8_x = false; /* prompts are encoded with activations as they are, whatever the file says */
     return w;
 }
@@ -57,6 +59,10 @@ static ProgValue find_vector(Net *n, const char *name, const char *ending, int64
         w.data = view.data;
         w.dtype = view.dtype;
         w.row_bytes = (int64_t)k_row_bytes(view.dtype, count);
+        if (text_patches_apply(n->patches, full, &w, &err) != OK) {
+            prog_fail(n->p, &err);
+            return PROG_NONE;
+        }
     } else {
         stand_in(n, &w);
     }

@@ -4,6 +4,7 @@
 
 #include "engine/formats/weights.h"
 #include "engine/program/ops.h"
+#include "engine/text/patch.h"
 
 enum { NET_NAME = 192 };
 
@@ -11,7 +12,8 @@ enum { NET_NAME = 192 };
  * matrix is a BF16 one that nobody reads. */
 typedef struct Net {
     Program *p;
-    const Weights *w;      /* borrowed, or NULL */
+    const Weights *w;           /* borrowed, or NULL */
+    const TextPatches *patches; /* borrowed, or NULL */
     KDtype act;            /* what goes into matrix products: F32 when exact, BF16 when fast */
     float eps;             /* of norms */
     size_t stand_in;       /* without weights: bytes of those asked for so far */

@@ -107,7 +107,7 @@ Status text_part_open(Host *h, const TextPartSource *source, TextPart *out, Erro
         [TEXT_T5] = open_t5,
         [TEXT_CLIP] = open_clip,
     };
-    TextPart part = { .network = source->network };
+    TextPart part = { .network = source->network, .paired = source->paired };
     Status status = open[source->network](h, source, &part, err);
     if (status == OK)
         *out = part;
@@ -120,7 +120,51 @@ void text_part_fini(TextPart *p)
 {
     text_model_unref(p->model);
     tokenizer_unref(p->tokenizer);
+    ref_drop(p->patches);
     *p = (TextPart){ 0 };
+}
+
+/* Takes lora over. */
+static Status add_lora(TextPart *p, Lora *lora, double strength, Error *err)
+{
+    TextPatches *more = NULL;
+
+    if (p->paired) {
+        lora_free(lora);
+        return error_set(err, E_UNSUPPORTED,
+                         "a LoRA does not fit the row order of this file's q and k; use the "
+                         "text encoder's safetensors file");
+    }
+    TRY(text_patches_add(p->patches, lora, strength, &more, err));
+    ref_drop(p->patches);
+    p->patches = more;
+    return OK;
+}
+
+Status text_part_with_lora(const TextPart *p, const Weights *file, double strength, bool alone,
+                           bool exact, TextPart *out, LoraReport *report, Error *err)
+{
+    LoraTextPart names = { .key = p->key, .clip = p->network == TEXT_CLIP, .alone = alone };
+    TextPart copy = *p;
+    Lora *lora = NULL;
+    Status status = OK;
+
+    *report = (LoraReport){ 0 };
+    if (p->model->weights)
+        TRY(lora_open_text(file, p->model->weights, &names, exact, &lora, err));
+    if (lora) *report = *lora_report(lora);
+    copy.model = ref_take(p->model);
+    copy.tokenizer = ref_take(p->tokenizer);
+    ref_take(p->patches);
+    if (report->changes == 0 || strength == 0)
+        lora_free(lora);
+    else
+        status = add_lora(&copy, lora, strength, err);
+    if (status == OK)
+        *out = copy;
+    else
+        text_part_fini(&copy);
+    return status;
 }
 
 /* ---- prompts ----------------------------------------------------------------------------- */
@@ -194,7 +238,7 @@ static Status run_section(const TextPart *p, Host *h, const Prompt *prompt,
         const Tensor *rows = prompt->embeddings[t->embedding].object;
         s.rows[i] = tensor_f32(rows) + t->row * rows->shape[1];
     }
-    Status status = text_model_run(p->model, h, &s.tokens, states, pooled, err);
+    Status status = text_model_run(p->model, h, p->patches, &s.tokens, states, pooled, err);
     section_fini(&s);
     return status;
 }
@@ -209,7 +253,7 @@ static Status run_empty(const TextPart *p, Host *h, size_t count, Tensor **state
     if (p->rules.end >= 0 && at < count) s.ids[at++] = p->rules.end;
     while (at < count)
         s.ids[at++] = p->rules.pad >= 0 ? p->rules.pad : 0;
-    Status status = text_model_run(p->model, h, &s.tokens, states, NULL, err);
+    Status status = text_model_run(p->model, h, p->patches, &s.tokens, states, NULL, err);
     section_fini(&s);
     return status;
 }

@@ -11,6 +11,8 @@ typedef struct TextPart {
     TextModel *model;     /* owned reference */
     Tokenizer *tokenizer; /* owned reference */
     PromptRules rules;    /* its template is borrowed from the model's weights */
+    TextPatches *patches; /* owned reference, or NULL */
+    bool paired;          /* rows of q and k stand in llama.cpp's order */
     const char *key;      /* name of this encoder's tensor in embedding files; static */
     char name[32];        /* "Qwen3 4B" */
 } TextPart;
@@ -26,6 +28,11 @@ typedef struct TextPartSource {
 /* Errors: E_MISSING, E_SHAPE, E_FORMAT (metadata, tokenizer file), E_NOMEM. */
 Status text_part_open(Host *h, const TextPartSource *source, TextPart *out, Error *err);
 void text_part_fini(TextPart *p);
+/* A copy that shares all but the patches, to which a LoRA is added. alone: it has no CLIP-L beside it.
+ * *report tells what of the file is used; without changes the copy has none more. Errors: what
+ * lora_open_text gives, E_UNSUPPORTED (a LoRA on llama.cpp's order of rows). */
+Status text_part_with_lora(const TextPart *p, const Weights *file, double strength, bool alone,
+                           bool exact, TextPart *out, LoraReport *report, Error *err);
 
 /* All sections side by side along the tokens, weights applied: states [1, T, C]. pooled [1, C]
  * of the first section, or NULL when the network has none; it may be NULL. */

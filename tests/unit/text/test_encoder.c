@@ -66,6 +66,107 @@ static Cond *encode(const TextEncoder *e, Host *h, const char *text)
     return c;
 }
 
+/* A file of LoRAs whose first matrix is `up`, the second `down` and the rest absent. */
+static Weights *lora_file(const char *path, const char *stem, const float *up,
+                          const float *down, int rows, int cols)
+{
+    char header[1024], name[128];
+    Str file = { 0 };
+    Weights *w = NULL;
+    Error err = { 0 };
+    size_t up_bytes = (size_t)rows * 4, down_bytes = (size_t)cols * 4;
+
+    snprintf(name, sizeof name, "%s", stem);
+    int n = snprintf(header, sizeof header,
+                     "{\"%s.lora_up.weight\":{\"dtype\":\"F32\",\"shape\":[%d,1],"
+                     "\"data_offsets\":[0,%zu]},\"%s.lora_down.weight\":{\"dtype\":\"F32\","
+                     "\"shape\":[1,%d],\"data_offsets\":[%zu,%zu]}}",
+                     name, rows, up_bytes, name, cols, up_bytes, up_bytes + down_bytes);
+    uint64_t length = (uint64_t)n;
+    str_add_n(&file, (const char *)&length, sizeof length);
+    str_add_n(&file, header, (size_t)n);
+    str_add_n(&file, (const char *)up, up_bytes);
+    str_add_n(&file, (const char *)down, down_bytes);
+    if (file_write(path, file.text, file.length, &err) != OK) fail_msg("%s", err.message);
+    str_fini(&file);
+    if (weights_open(path, NULL, &w, &err) != OK) fail_msg("%s", err.message);
+    return w;
+}
+
+static TextEncoder *with_lora(const TextEncoder *e, Host *h, const Weights *file,
+                              double strength, int matched)
+{
+    TextEncoder *out = NULL;
+    TextLoraReport report;
+    Error err = { 0 };
+
+    if (text_encoder_with_lora(e, h, file, strength, &out, &report, &err) != OK)
+        fail_msg("%s", err.message);
+    assert_int_equal(report.matched, matched);
+    assert_int_equal(report.misfits, 0);
+    return out;
+}
+
+static double distance(const Tensor *a, const Tensor *b)
+{
+    double most = 0;
+    for (int64_t i = 0; i < tensor_count(a); i++)
+        most = fmax(most, fabs((double)tensor_f32(a)[i] - (double)tensor_f32(b)[i]));
+    return most;
+}
+
+/* One change on CLIP-L moves the pooled vector and not the states, on T5 the other way round; opposite
+ * strengths cancel; the base is not touched. */
+static void loras_change_their_network(void **state)
+{
+    static const struct {
+        const char *stem;
+        bool pooled;
+        int rows;
+    } cases[] = { { "lora_te1_text_model_encoder_layers_0_self_attn_v_proj", true, 32 },
+                  { "lora_te3_encoder_block_0_layer_0_SelfAttention_v", false, 64 } };
+    float up[64], down[32];
+    char path[64];
+
+    (void)state;
+    for (int i = 0; i < 64; i++)
+        up[i] = 0.01f * (float)(i % 7 - 3);
+    for (int i = 0; i < 32; i++)
+        down[i] = 0.3f * (float)(i % 5 - 2);
+    Host *h = open_host(false);
+    TextEncoder *e = open_pair(h);
+    Cond *base = encode(e, h, "a cat");
+    for (int i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "/tmp/weft-text-lora-%d.safetensors", (int)getpid());
+        Weights *file = lora_file(path, cases[i].stem, up, down, cases[i].rows, 32);
+        TextEncoder *more = with_lora(e, h, file, 1, 2),
+                    *less = with_lora(more, h, file, -1, 2),
+                    *none = with_lora(e, h, file, 0, 2);
+        Cond *a = encode(more, h, "a cat"), *b = encode(less, h, "a cat"),
+             *c = encode(none, h, "a cat"), *again = encode(e, h, "a cat");
+        double states = distance(a->entries[0].embed, base->entries[0].embed),
+               pooled = distance(a->entries[0].pooled, base->entries[0].pooled);
+        assert_true(cases[i].pooled ? pooled > 1e-4 && states == 0
+                                    : states > 1e-4 && pooled == 0);
+        assert_true(distance(b->entries[0].embed, base->entries[0].embed) < 1e-5);
+        assert_true(distance(b->entries[0].pooled, base->entries[0].pooled) < 1e-5);
+        assert_true(distance(c->entries[0].embed, base->entries[0].embed) == 0);
+        assert_true(distance(again->entries[0].embed, base->entries[0].embed) == 0);
+        cond_unref(a);
+        cond_unref(b);
+        cond_unref(c);
+        cond_unref(again);
+        text_encoder_unref(more);
+        text_encoder_unref(less);
+        text_encoder_unref(none);
+        weights_unref(file);
+        unlink(path);
+    }
+    cond_unref(base);
+    text_encoder_unref(e);
+    host_free(h);
+}
+
 static void klein_pads_to_512(void **state)
 {
     (void)state;
@@ -280,6 +381,7 @@ static void an_own_model_says_how_it_is_read(void **state)
 int run_encoder_tests(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(loras_change_their_network),
         cmocka_unit_test(klein_pads_to_512),
         cmocka_unit_test(flux1_pairs_clip_and_t5),
         cmocka_unit_test(weights_lean_on_the_empty_prompt),

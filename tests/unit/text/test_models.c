@@ -111,7 +111,7 @@ static void run_case(const char *area, const char *file, const char *weights, Op
         TextTokens t = { .ids = ids, .count = tokens.shape[1] };
         Tensor *states = NULL, *pooled = NULL;
         Error err = { 0 };
-        if (text_model_run(m, h, &t, &states, &pooled, &err) != OK) fail_msg("%s", err.message);
+        if (text_model_run(m, h, NULL, &t, &states, &pooled, &err) != OK) fail_msg("%s", err.message);
         compare(file, v, out, states, s, bound);
         if (pooled) compare(file, v, out_pooled, pooled, s, bound);
         tensor_unref(states);
