@@ -4,6 +4,7 @@
 #include "nodes/conditioning.h"
 #include "nodes/facts.h"
 #include "nodes/gguf.h"
+#include "nodes/guidance.h"
 #include "nodes/image.h"
 #include "nodes/image_edit.h"
 #include "nodes/image_filter.h"
@@ -24,7 +25,7 @@ static const NodeDef *const *const families[] = {
     loaders_nodes,
     gguf_nodes,
     lora_nodes,
-    patch_nodes,
+    patch_nodes, guidance_nodes,
     step_cache_nodes,
     conditioning_nodes,
     latent_nodes,

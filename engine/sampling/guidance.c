@@ -9,7 +9,6 @@
 #include "engine/sampling/guidance_impl.h"
 #include "engine/tensor/ops.h"
 
-static const double PI = 3.14159265358979323846;
 
 /* ---- lists ------------------------------------------------------------------------------------------- */
 
@@ -345,72 +344,6 @@ Status guidance_apg(double eta, double norm_threshold, double momentum, Guidance
     return OK;
 }
 
-/* ---- scales over time ---------------------------------------------------------------------------------- */
-
-double guidance_tv_scale(bool cosine, double low, double high, double peak, double t)
-{
-    double u = t <= peak ? t / (2 * peak) : 0.5 + (t - peak) / (2 * (1 - peak));
-
-    if (peak <= 0) u = 0.5 + t / 2;
-    if (cosine) return low + (high - low) * (1 - cos(2 * PI * u)) / 2;
-    return low + (high - low) * fmax(0, 1 - fabs(2 * u - 1));
-}
-
-double guidance_interval_scale(double lo, double hi, double cfg, double percent)
-{
-    return lo <= percent && percent <= hi ? cfg : 1.0;
-}
-
-typedef struct TimeScale {
-    GuidanceHook base;
-    bool cosine;
-    double low, high, peak;
-} TimeScale;
-
-static Status tv_run(const GuidanceHook *h, void *state, GuidanceStep *g, Error *err)
-{
-    const TimeScale *t = (const TimeScale *)h;
-    (void)state, (void)err;
-    g->scale = guidance_tv_scale(t->cosine, t->low, t->high, t->peak, g->time);
-    return OK;
-}
-
-Status guidance_tv_cfg(bool cosine, double low, double high, double peak, GuidanceHook **out,
-                       Error *err)
-{
-    TimeScale *t = guidance_hook_new(sizeof *t, GUIDE_SCALE, "TV-CFG", tv_run, err);
-    if (!t) return E_NOMEM;
-    t->cosine = cosine;
-    t->low = low;
-    t->high = high;
-    t->peak = peak;
-    *out = &t->base;
-    return OK;
-}
-
-/* In sigma the limits change places: percent 0 is the noisiest. */
-static Status interval_run(const GuidanceHook *h, void *state, GuidanceStep *g, Error *err)
-{
-    const TimeScale *t = (const TimeScale *)h;
-    double first = model_percent_to_sigma(g->sampling, t->low);
-    double last = model_percent_to_sigma(g->sampling, t->high);
-
-    (void)state, (void)err;
-    if ((double)g->sigma > first || (double)g->sigma < last) g->scale = 1.0;
-    return OK;
-}
-
-Status guidance_interval(double lo, double hi, GuidanceHook **out, Error *err)
-{
-    TimeScale *t =
-        guidance_hook_new(sizeof *t, GUIDE_SCALE, "guidance interval", interval_run, err);
-    if (!t) return E_NOMEM;
-    t->low = lo;
-    t->high = hi;
-    *out = &t->base;
-    return OK;
-}
-
 /* ---- DifferentialDiffusion ("Differential Diffusion: Giving Each Pixel Its Strength") --------------------- */
 
 typedef struct Differential {
@@ -449,12 +382,27 @@ Status guidance_differential(double strength, GuidanceHook **out, Error *err)
 
 /* ---- SkipLayerGuidance (as published with Stable Diffusion 3.5) -------------------------------------------- */
 
-typedef struct SkipLayers {
+typedef struct SkipHook {
     GuidanceHook base;
-    double scale, start, end, rescale;
+    SkipLayers s;
     BlockSkip skip;
     int blocks[]; /* double ones, then single ones */
-} SkipLayers;
+} SkipHook;
+
+static bool skips_at(const SkipLayers *s, const GuidanceStep *g)
+{
+    double first = model_percent_to_sigma(g->sampling, s->start_percent);
+    double last = model_percent_to_sigma(g->sampling, s->end_percent);
+    return (double)g->sigma <= first && (double)g->sigma >= last;
+}
+
+static Status skip_negative(const GuidanceHook *h, void *state, GuidanceStep *g, Error *err)
+{
+    const SkipHook *k = (const SkipHook *)h;
+    (void)state, (void)err;
+    if (skips_at(&k->s, g)) g->negative_skip = &k->skip;
+    return OK;
+}
 
 static void skip_end(const GuidanceHook *h, void *state)
 {
@@ -473,42 +421,37 @@ static Status skip_begin(const GuidanceHook *h, const Tensor *x, void **state, E
 
 static Status skip_run(const GuidanceHook *h, void *state, GuidanceStep *g, Error *err)
 {
-    const SkipLayers *s = (const SkipLayers *)h;
+    const SkipHook *k = (const SkipHook *)h;
     Tensor *without = state;
-    double first = model_percent_to_sigma(g->sampling, s->start);
-    double last = model_percent_to_sigma(g->sampling, s->end);
-    float w = (float)s->scale;
 
-    if (!(s->scale > 0) || (double)g->sigma > first || (double)g->sigma < last) return OK;
-    TRY(g->again(g, &s->skip, without, err));
+    if (!(k->s.scale > 0) || !skips_at(&k->s, g)) return OK;
+    TRY(g->again(g, &k->skip, without, err));
     tensor_sub(without, g->cond, without);
-    tensor_add_scaled(g->denoised, without, w);
-    if (s->rescale == 0) return OK;
+    tensor_add_scaled(g->denoised, without, (float)k->s.scale);
+    if (k->s.rescale == 0) return OK;
     int64_t n = tensor_count(g->cond);
     double f = guidance_std(tensor_f32(g->cond), n) / guidance_std(tensor_f32(g->denoised), n);
-    tensor_affine(g->denoised, g->denoised, (float)(s->rescale * f + (1 - s->rescale)), 0);
+    tensor_affine(g->denoised, g->denoised, (float)(k->s.rescale * f + (1 - k->s.rescale)), 0);
     return OK;
 }
 
-Status guidance_skip_layers(double scale, double start_percent, double end_percent,
-                            double rescale, const int *double_blocks, int double_count,
-                            const int *single_blocks, int single_count, GuidanceHook **out,
-                            Error *err)
+Status guidance_skip_layers(const SkipLayers *s, GuidanceHook **out, Error *err)
 {
-    size_t doubles = (size_t)double_count * sizeof(int),
-           singles = (size_t)single_count * sizeof(int);
-    SkipLayers *s = guidance_hook_new(sizeof *s + doubles + singles, GUIDE_POST,
-                                      "SkipLayerGuidance", skip_run, err);
-    if (!s) return E_NOMEM;
-    s->base.begin = skip_begin;
-    s->base.end = skip_end;
-    s->scale = scale;
-    s->start = start_percent;
-    s->end = end_percent;
-    s->rescale = rescale;
-    if (doubles) memcpy(s->blocks, double_blocks, doubles);
-    if (singles) memcpy(s->blocks + double_count, single_blocks, singles);
-    s->skip = (BlockSkip){ s->blocks, s->blocks + double_count, double_count, single_count };
-    *out = &s->base;
+    size_t doubles = (size_t)s->double_count * sizeof(int),
+           singles = (size_t)s->single_count * sizeof(int);
+    SkipHook *k = guidance_hook_new(
+        sizeof *k + doubles + singles, s->negative_only ? GUIDE_SCALE : GUIDE_POST,
+        "SkipLayerGuidance", s->negative_only ? skip_negative : skip_run, err);
+    if (!k) return E_NOMEM;
+    if (!s->negative_only) {
+        k->base.begin = skip_begin;
+        k->base.end = skip_end;
+    }
+    k->s = *s;
+    if (doubles) memcpy(k->blocks, s->double_blocks, doubles);
+    if (singles) memcpy(k->blocks + s->double_count, s->single_blocks, singles);
+    k->skip =
+        (BlockSkip){ k->blocks, k->blocks + s->double_count, s->double_count, s->single_count };
+    *out = &k->base;
     return OK;
 }

@@ -14,7 +14,7 @@ struct Denoiser;
 struct ModelSampling;
 
 typedef enum GuidanceKind {
-    GUIDE_SCALE, /* sets step->scale */
+    GUIDE_SCALE, /* before the model calls: sets scale, negative_skip */
     GUIDE_PRE,   /* may change cond and uncond */
     GUIDE_CFG,   /* writes denoised */
     GUIDE_POST,  /* may change denoised */
@@ -32,7 +32,8 @@ typedef struct GuidanceStep {
     bool uncond_skipped; /* uncond holds zeros because nobody needed it */
     int step, steps;     /* of the sampler, from 0 */
     const Tensor *sigmas;
-    double time; /* model time: sigma_at(time) = sigma */
+    const void *negative_skip; /* BlockSkip of the negative estimate; NULL = none */
+    double time;               /* model time: sigma_at(time) = sigma */
     const struct ModelSampling *sampling;
     /* Another model call on the positive side, with blocks left out; out like x. */
     Status (*again)(struct GuidanceStep *g, const void *block_skip, Tensor *out, Error *err);
@@ -71,50 +72,18 @@ Status guidance_cfg_zero_star(GuidanceHook **out, Error *err);
 Status guidance_cfg_norm(double strength, GuidanceHook **out, Error *err);
 Status guidance_apg(double eta, double norm_threshold, double momentum, GuidanceHook **out,
                     Error *err);
-/* percentile in 0..100, min_s >= 0: clips and rescales the guided estimate. */
-Status guidance_dynamic_threshold(double percentile, double min_s, GuidanceHook **out,
-                                  Error *err);
-
-/* The dynamic thresholding extension. */
-typedef enum MimicCurve {
-    MIMIC_CONSTANT,
-    MIMIC_LINEAR_DOWN,
-    MIMIC_LINEAR_UP,
-    MIMIC_COSINE_DOWN,
-    MIMIC_COSINE_UP,
-    MIMIC_POWER_DOWN,
-    MIMIC_POWER_UP
-} MimicCurve;
-typedef struct MimicCfg {
-    double mimic_scale;
-    double percentile; /* 0..1 */
-    MimicCurve mimic_mode;
-    double mimic_scale_min;
-    MimicCurve cfg_mode;
-    double cfg_scale_min;
-    double power;                             /* of the POWER curves */
-    bool separate_channels, center_mean, std; /* std: variability STD rather than AD */
-    double interpolate_phi;
-} MimicCfg;
-Status guidance_mimic(const MimicCfg *m, GuidanceHook **out, Error *err);
-/* Curve name as in the extension's menus; E_RANGE when unknown. */
-Status guidance_mimic_curve(const char *name, MimicCurve *out, Error *err);
-
-/* Time-varying CFG over model time: low at both ends, high at `peak` (0.5: symmetric). */
-Status guidance_tv_cfg(bool cosine, double low, double high, double peak, GuidanceHook **out,
-                       Error *err);
-/* The guider's scale while lo <= percent <= hi, else 1. */
-Status guidance_interval(double lo, double hi, GuidanceHook **out, Error *err);
 Status guidance_differential(double strength, GuidanceHook **out, Error *err);
-/* SkipLayerGuidance of transformers; block lists are copied. rescale 0 = none. */
-Status guidance_skip_layers(double scale, double start_percent, double end_percent,
-                            double rescale, const int *double_blocks, int double_count,
-                            const int *single_blocks, int single_count, GuidanceHook **out,
-                            Error *err);
+/* SkipLayerGuidance of transformers: within start..end (model percent) another positive estimate without the
+ * listed blocks is made and guided away from; or the negative alone is made without them. */
+typedef struct SkipLayers {
+    double scale, start_percent, end_percent;
+    double rescale; /* 0 = none */
+    bool negative_only;
+    const int *double_blocks, *single_blocks; /* copied */
+    int double_count, single_count;
+} SkipLayers;
+Status guidance_skip_layers(const SkipLayers *s, GuidanceHook **out, Error *err);
 
-/* The formulas by themselves. */
-double guidance_tv_scale(bool cosine, double low, double high, double peak, double t);
-double guidance_interval_scale(double lo, double hi, double cfg, double percent);
 /* Linear between order statistics at rank q*(n-1); scratch of n floats. */
 double guidance_quantile(const float *v, int64_t n, double q, float *scratch);
 

@@ -364,9 +364,11 @@ static Status side_or_zero(GuiderRun *r, int side, const Calling *c, bool wanted
 static Status denoise_cfg(GuiderRun *r, GuidanceStep *g, const Calling *c, Error *err)
 {
     bool wanted = r->force_uncond || !is_one(g->scale);
+    Calling negative = *c;
 
     TRY(estimate_side(r, SIDE_POSITIVE, c, r->part[SIDE_POSITIVE], err));
-    TRY(side_or_zero(r, SIDE_NEGATIVE, c, wanted, err));
+    negative.skip = g->negative_skip;
+    TRY(side_or_zero(r, SIDE_NEGATIVE, &negative, wanted, err));
     r->skipped = !wanted || !r->sides[SIDE_NEGATIVE].present;
     if (!wanted && r->sides[SIDE_NEGATIVE].present) r->saved++;
     g->uncond_skipped = r->skipped;

@@ -154,6 +154,32 @@ static void scale_one_spares_the_negative(void **state)
     denoiser_unref(&t->base);
 }
 
+/* A hook whose scale is 1 outside of lo..hi of model percent. */
+typedef struct Between {
+    GuidanceHook base;
+    double lo, hi;
+} Between;
+
+static Status between_run(const GuidanceHook *h, void *state, GuidanceStep *g, Error *err)
+{
+    const Between *b = (const Between *)h;
+    (void)state, (void)err;
+    if (1 - g->time < b->lo || 1 - g->time > b->hi) g->scale = 1;
+    return OK;
+}
+
+static GuidanceHook *scale_between(double lo, double hi)
+{
+    Between *b = mem_calloc(1, sizeof *b);
+    ref_init(&b->base.ref, mem_free);
+    b->base.kind = GUIDE_SCALE;
+    b->base.name = "between";
+    b->base.run = between_run;
+    b->lo = lo;
+    b->hi = hi;
+    return &b->base;
+}
+
 static void hooks_run_in_their_order(void **state)
 {
     Toy *t = toy_new();
@@ -163,7 +189,7 @@ static void hooks_run_in_their_order(void **state)
     Error err = { 0 };
 
     (void)state;
-    ok(guidance_interval(0.3, 0.8, &interval, &err), &err);
+    interval = scale_between(0.3, 0.8);
     ok(guidance_list_add(&t->base.hooks, interval, &err), &err);
     Guider *g = cfg_guider(t, p, n, 4);
     assert_true(once(g, 0.99f, false, &saved) == 3 && saved == 1);
@@ -171,7 +197,10 @@ static void hooks_run_in_their_order(void **state)
     ok(guidance_cfg_norm(0.5, &norm, &err), &err);
     ok(guidance_list_add(&t->base.hooks, norm, &err), &err);
     assert_true(fabsf(once(g, 0.7f, false, NULL) - 1.5f) < 1e-6f);
-    ok(guidance_skip_layers(2, 0, 1, 0, blocks, 1, NULL, 0, &skip, &err), &err);
+    const SkipLayers layers = {
+        .scale = 2, .end_percent = 1, .double_blocks = blocks, .double_count = 1
+    };
+    ok(guidance_skip_layers(&layers, &skip, &err), &err);
     ok(guidance_list_add(&t->base.hooks, skip, &err), &err);
     assert_true(fabsf(once(g, 0.7f, false, NULL) - 7.5f) < 1e-6f);
     assert_int_equal(t->skipped_blocks, 7);

@@ -206,6 +206,13 @@ static double check_threshold(const ScriptSet *set, const Vectors *vec, const Js
     return far;
 }
 
+/* Of the vectors that were made in double precision, and of those made in float32. */
+static double tolerance_of(const char *op)
+{
+    bool exact = !strcmp(op, "dynamic_threshold") || !strcmp(op, "mimic_cfg");
+    return exact ? 1e-6 : 3e-6;
+}
+
 static void test_guidance_vectors(void **state)
 {
     Vectors vec;
@@ -227,7 +234,8 @@ static void test_guidance_vectors(void **state)
             far = check_threshold(set, &vec, item);
         else
             far = check_tensors(set, &vec, item, op);
-        if (!(far < 2e-5)) fail_msg("%s, case %d: off by %g", op, checked, far);
+        if (!(far <= tolerance_of(op)))
+            fail_msg("%s, case %d: off by %g", op, checked, far);
     }
     print_message("%d guidance cases\n", checked);
     assert_true(checked >= 150);
