@@ -770,7 +770,7 @@ const Json *json_get(const Json *object, const char *key)
 
 const Json *json_parent(const Json *j)
 {
-    return node(j)->parent ? &node(j)->parent->base : NULL;
+    return j && node(j)->parent ? &node(j)->parent->base : NULL;
 }
 
 const char *json_text(const JsonDoc *doc, size_t *length)

@@ -172,6 +172,9 @@ typedef struct UiNames {
 Status ui_widgets(UiDoc *doc, UiNode *node, UiNames *plain, Error *err);
 /* Number of values that a class stores when the file does not tell. */
 int ui_slot_count(const NodeDef *def);
+/* The values that the class stores, by position, taken from the names; false when a name is missing or the
+ * class has inputs that come and go. */
+bool ui_values_by_name(const NodeDef *def, const Json *values, const Json *named, Str *out);
 UiWidget *ui_widget(const UiNode *node, const char *name);
 Status ui_primitives(UiDoc *doc, Error *err);
 Status ui_subgraphs(UiDoc *doc, Error *err);

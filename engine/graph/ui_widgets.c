@@ -51,6 +51,31 @@ int ui_slot_count(const NodeDef *def)
     return n;
 }
 
+bool ui_values_by_name(const NodeDef *def, const Json *values, const Json *named, Str *out)
+{
+    const Json *control = json_get(named, "control_after_generate");
+    const char *comma = "";
+
+    for (const Json *m = json_first(values); m && !control; m = json_next(m))
+        if (is_mode_word(json_string(m))) control = m;
+    str_add_char(out, '[');
+    for (const Socket *row = def->inputs; row && row->name; row++) {
+        const Json *value = socket_is_widget(row) ? json_get(named, row->name) : NULL;
+        if (row->keys || (socket_is_widget(row) && !value) || control_slots(row) > 1) return false;
+        if (!value) continue;
+        str_add(out, comma);
+        json_write(out, value);
+        if (control_slots(row)) {
+            str_add(out, ", ");
+            str_add(out, control ? "" : "\"fixed\"");
+            if (control) json_write(out, control);
+        }
+        comma = ", ";
+    }
+    str_add_char(out, ']');
+    return !out->failed;
+}
+
 /* Old files hold a value for each forceInput input too: told by the number of values. */
 static bool has_dummies(const NodeDef *def, int n_values)
 {

@@ -1,0 +1,440 @@
+/* fix.c - corrections of findings as changes to the document's text; those of API documents. */
+#include "engine/graph/fix.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "engine/base/mem.h"
+#include "engine/graph/fix_internal.h"
+#include "engine/graph/ui_internal.h"
+
+/* ---- helpers ----------------------------------------------------------------------------- */
+
+const char *fix_input_of(const NodeDef *def, SockType type)
+{
+    for (const Socket *s = def ? def->inputs : NULL; s && s->name; s++)
+        if (s->type == type) return s->name;
+    return NULL;
+}
+
+int fix_output_of(const NodeDef *def, SockType type)
+{
+    for (int i = 0; i < node_output_count(def); i++)
+        if (def->outputs[i].type == type) return i;
+    return -1;
+}
+
+const GraphInput *fix_model_input(const GraphNode *n)
+{
+    const char *name = fix_input_of(n->def, SOCK_MODEL);
+    const GraphInput *in = name ? graph_input(n, name) : NULL;
+
+    return in && in->is_link && in->fault == LINK_OK && in->origin >= 0 ? in : NULL;
+}
+
+static const GraphNode *node_of(const Fixer *x, int node)
+{
+    return &x->graph->nodes[node];
+}
+
+static bool replace(Fixer *x, const Json *value, const Str *text)
+{
+    if (!value || text->failed || !text->text) return false;
+    json_edit_replace(x->edit, value, text->text);
+    return true;
+}
+
+/* The value becomes the text of another one. */
+static bool copy_over(Fixer *x, const Json *value, const Json *from)
+{
+    Str text = { 0 };
+    bool good;
+
+    if (!value || !from) return false;
+    json_copy_source(&text, x->graph->doc, from);
+    good = replace(x, value, &text);
+    str_fini(&text);
+    return good;
+}
+
+static bool write_number(Fixer *x, const Json *value, int64_t number)
+{
+    Str text = { 0 };
+    bool good;
+
+    str_printf(&text, "%" PRId64, number);
+    good = replace(x, value, &text);
+    str_fini(&text);
+    return good;
+}
+
+static bool write_link(Fixer *x, const Json *value, const char *id, int slot)
+{
+    Str text = { 0 };
+    bool good;
+
+    str_add_char(&text, '[');
+    json_write_string(&text, id, strlen(id));
+    str_printf(&text, ", %d]", slot);
+    good = replace(x, value, &text);
+    str_fini(&text);
+    return good;
+}
+
+/* A text with as few escapes as JSON allows. */
+static void quote(Str *out, const char *text, size_t n)
+{
+    str_add_char(out, '"');
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if (c == '"' || c == '\\')
+            str_printf(out, "\\%c", c);
+        else if (c == '\n')
+            str_add(out, "\\n");
+        else if (c < 0x20)
+            str_printf(out, "\\u%04x", c);
+        else
+            str_add_char(out, (char)c);
+    }
+    str_add_char(out, '"');
+}
+
+/* A literal that stands in the node itself: not a link, not a value shared through a primitive. */
+static const Json *own_value(const Fixer *x, int node, const char *name)
+{
+    const GraphNode *n = node_of(x, node);
+    const GraphInput *in = graph_input(n, name);
+    const Json *up;
+
+    if (!in || in->is_link || !in->source) return NULL;
+    up = json_parent(json_parent(in->source));
+    return up == n->source ? in->source : NULL;
+}
+
+/* ---- single values ----------------------------------------------------------------------- */
+
+/* What is wanted takes the value's place. */
+static bool fix_value(Fixer *x, const Finding *f)
+{
+    if (!f->want || !f->at || f->at->is_link || f->at->source != f->source) return false;
+    json_edit_replace(x->edit, f->source, f->want);
+    return true;
+}
+
+static bool fix_class(Fixer *x, const Finding *f)
+{
+    const Json *source = node_of(x, f->node)->source;
+    const Json *name = json_get(source, x->graph->drawing ? "type" : "class_type");
+    Str text = { 0 };
+    bool good;
+
+    if (!f->want) return false;
+    json_write_string(&text, f->want, strlen(f->want));
+    good = replace(x, name, &text);
+    str_fini(&text);
+    return good;
+}
+
+static bool fix_missing(Fixer *x, const Finding *f)
+{
+    const Json *inputs = json_get(node_of(x, f->node)->source, "inputs");
+
+    if (!f->want || !f->input || x->graph->drawing || !inputs) return false;
+    json_edit_add_member(x->edit, inputs, f->input, f->want);
+    return true;
+}
+
+static bool fix_surplus(Fixer *x, const Finding *f)
+{
+    if (!f->at || !f->at->source) return false;
+    if (x->graph->drawing)
+        return fix_ui_disconnect(x, node_of(x, f->node)->source, f->at->source);
+    json_edit_remove(x->edit, f->at->source);
+    return true;
+}
+
+static bool fix_escape(Fixer *x, const Finding *f)
+{
+    Str text = { 0 }, quoted = { 0 };
+    bool good = json_is(f->source, JSON_STRING) &&
+                ui_escape(json_string(f->source), json_string_length(f->source), &text);
+
+    if (good && !text.failed) quote(&quoted, text.text ? text.text : "", text.length);
+    good = good && replace(x, f->source, &quoted);
+    str_fini(&text);
+    str_fini(&quoted);
+    return good;
+}
+
+static bool fix_count(Fixer *x, const Finding *f)
+{
+    const Json *values = json_get(f->source, "widgets_values");
+    const Json *named = json_get(f->source, "widgets_values_named");
+    const char *type = json_string(json_get(f->source, "type"));
+    const NodeDef *def = NULL;
+    Str text = { 0 };
+    bool good;
+
+    for (int i = 0; i < x->graph->count && type && !def; i++)
+        if (node_of(x, i)->source == f->source) def = node_of(x, i)->def;
+    good = def && json_is(values, JSON_ARRAY) && json_is(named, JSON_OBJECT) &&
+           ui_values_by_name(def, values, named, &text) && replace(x, values, &text);
+    str_fini(&text);
+    return good;
+}
+
+static bool fix_schedule_size(Fixer *x, const Finding *f)
+{
+    static const char *const names[] = { "width", "height" };
+
+    for (int i = 0; i < 2 && f->other >= 0; i++) {
+        const GraphInput *from = graph_input(node_of(x, f->other), names[i]);
+        const GraphInput *to = graph_input(node_of(x, f->node), names[i]);
+        const Json *at = x->graph->drawing ? own_value(x, f->node, names[i])
+                         : to              ? to->raw
+                                           : NULL;
+        int64_t a, b;
+        if (!from || !at) return false;
+        if (!from->is_link && !to->is_link && literal_int64(&from->value, &a) &&
+            literal_int64(&to->value, &b) && a == b)
+            continue;
+        if (!from->is_link && literal_int64(&from->value, &a)) {
+            if (!write_number(x, at, a)) return false;
+        } else if (x->graph->drawing || !copy_over(x, at, from->raw)) {
+            return false;
+        }
+    }
+    return f->other >= 0;
+}
+
+static bool fix_rounding(Fixer *x, const Finding *f)
+{
+    static const char *const names[] = { "width", "height" };
+    enum { PATCH = 16 };
+
+    for (int i = 0; i < 2; i++) {
+        const Json *at = own_value(x, f->node, names[i]);
+        const GraphInput *in = graph_input(node_of(x, f->node), names[i]);
+        int64_t v;
+        if (!at || !literal_int64(&in->value, &v) || v < PATCH) return false;
+        if (v % PATCH && !write_number(x, at, v - v % PATCH)) return false;
+    }
+    return true;
+}
+
+static bool fix_suppression(Fixer *x, const Finding *f)
+{
+    json_edit_remove(x->edit, f->source);
+    return f->source != NULL;
+}
+
+/* ---- nodes of API documents -------------------------------------------------------------- */
+
+/* Consumers read what the node itself read. */
+static bool api_take_out(Fixer *x, int node)
+{
+    const GraphNode *gone = node_of(x, node);
+
+    for (int i = 0; i < x->graph->count; i++)
+        for (int k = 0; k < node_of(x, i)->n_inputs; k++) {
+            const GraphInput *in = &node_of(x, i)->inputs[k], *from;
+            const char *name;
+            int slot;
+            if (!in->is_link || in->origin != node) continue;
+            if (!graph_slot(gone, in->slot, &slot)) return false;
+            name = fix_input_of(gone->def, gone->def->outputs[slot].type);
+            from = name ? graph_input(gone, name) : NULL;
+            if (!from || !copy_over(x, in->raw, from->raw)) return false;
+        }
+    json_edit_remove(x->edit, gone->source);
+    return true;
+}
+
+static bool api_rewire(Fixer *x, int node, int like)
+{
+    const GraphInput *to = fix_model_input(node_of(x, node));
+    const GraphInput *from = fix_model_input(node_of(x, like));
+
+    return to && from && copy_over(x, to->raw, from->raw);
+}
+
+static bool api_reorder(Fixer *x, const Chain *c)
+{
+    int last = c->count - 1, old_end = c->old[last], end = c->now[last];
+    const GraphInput *top = fix_model_input(node_of(x, c->old[0]));
+
+    for (int i = 0; i < c->count; i++) {
+        const GraphInput *in = fix_model_input(node_of(x, c->now[i]));
+        if (i == 0 ? c->now[0] == c->old[0] : in->origin == c->now[i - 1]) continue;
+        if (i == 0 && !copy_over(x, in->raw, top->raw)) return false;
+        if (i > 0 && !write_link(x, in->raw, node_of(x, c->now[i - 1])->id,
+                                 fix_output_of(node_of(x, c->now[i - 1])->def, SOCK_MODEL)))
+            return false;
+    }
+    if (end == old_end) return true;
+    for (int i = 0; i < x->graph->count; i++)
+        for (int k = 0; k < node_of(x, i)->n_inputs; k++) {
+            const GraphInput *in = &node_of(x, i)->inputs[k];
+            int slot = fix_output_of(node_of(x, old_end)->def, SOCK_MODEL), at;
+            bool inside = false;
+            if (!in->is_link || in->origin != old_end) continue;
+            for (int n = 0; n < c->count; n++)
+                inside |= c->old[n] == i && in == fix_model_input(node_of(x, i));
+            if (inside || !graph_slot(node_of(x, old_end), in->slot, &at) || at != slot)
+                continue;
+            if (!write_link(x, in->raw, node_of(x, end)->id,
+                            fix_output_of(node_of(x, end)->def, SOCK_MODEL)))
+                return false;
+        }
+    return true;
+}
+
+/* ---- nodes ------------------------------------------------------------------------------- */
+
+static bool fix_take_out(Fixer *x, const Finding *f)
+{
+    if (f->other < 0 || !node_of(x, f->node)->def) return false;
+    return x->graph->drawing ? fix_ui_take_out(x, f->node) : api_take_out(x, f->node);
+}
+
+static bool fix_unused(Fixer *x, const Finding *f)
+{
+    if (x->graph->drawing) return fix_ui_delete(x, f->node);
+    json_edit_remove(x->edit, node_of(x, f->node)->source);
+    return true;
+}
+
+static bool fix_branch(Fixer *x, const Finding *f)
+{
+    if (f->other < 0) return false;
+    return x->graph->drawing ? fix_ui_rewire(x, f->node, f->other)
+                             : api_rewire(x, f->node, f->other);
+}
+
+/* Places in the usual order; what has no place stops the chain. */
+static int rank_of(const GraphNode *n)
+{
+    static const int ranks[] = {
+        [STAGE_NONE] = -1,    [STAGE_LOAD] = -1,   [STAGE_LORA] = 0,   [STAGE_ATTENTION] = 1,
+        [STAGE_SAMPLING] = 2, [STAGE_BLOCKS] = 2,  [STAGE_GUIDE] = 2,  [STAGE_COMPILE] = 3,
+        [STAGE_CACHE] = 4,    [STAGE_SAMPLE] = -1, [STAGE_DECODE] = -1
+    };
+
+    if (!n->def || !n->source || !fix_model_input(n) || fix_output_of(n->def, SOCK_MODEL) < 0)
+        return -1;
+    return ranks[n->def->stage];
+}
+
+/* The patches around a node that only feed one another; false when there are too many. */
+static bool find_chain(const Fixer *x, int node, Chain *c)
+{
+    int top = node, met = 0;
+
+    for (;; top = fix_model_input(node_of(x, top))->origin) {
+        int up = fix_model_input(node_of(x, top))->origin;
+        if (rank_of(node_of(x, up)) < 0 || x->readers[up] != 1) break;
+        if (++met >= FIX_CHAIN_MAX) return false;
+    }
+    for (c->count = 0; c->count < FIX_CHAIN_MAX;) {
+        c->old[c->count++] = top;
+        if (x->readers[top] != 1 || rank_of(node_of(x, x->reader[top])) < 0) return true;
+        top = x->reader[top];
+    }
+    return false;
+}
+
+/* Stable: nodes of one rank keep their order. */
+static void sort_chain(const Fixer *x, Chain *c)
+{
+    int n = 0;
+
+    for (int rank = 0; rank <= 4; rank++)
+        for (int i = 0; i < c->count; i++)
+            if (rank_of(node_of(x, c->old[i])) == rank) c->now[n++] = c->old[i];
+}
+
+static bool fix_order(Fixer *x, const Finding *f)
+{
+    Chain c;
+
+    if (rank_of(node_of(x, f->node)) < 0 || !find_chain(x, f->node, &c)) return false;
+    sort_chain(x, &c);
+    if (memcmp(c.old, c.now, (size_t)c.count * sizeof *c.old) == 0) return false;
+    return x->graph->drawing ? fix_ui_reorder(x, &c) : api_reorder(x, &c);
+}
+
+/* ---- by rule ----------------------------------------------------------------------------- */
+
+/* clang-format off */
+static const struct FixRow {
+    const char *rule;
+    bool (*fix)(Fixer *x, const Finding *f);
+} rows[] = {
+    { "E201", fix_class }, { "E202", fix_missing }, { "E204", fix_value }, { "E205", fix_value },
+    { "W102", fix_surplus }, { "W103", fix_value }, { "N104", fix_count }, { "W107", fix_escape },
+    { "W201", fix_class }, { "N203", fix_unused },
+    { "W301", fix_take_out }, { "W302", fix_take_out }, { "W303", fix_take_out }, { "W304", fix_branch },
+    { "N305", fix_branch }, { "W306", fix_order }, { "N307", fix_order }, { "E308", fix_value },
+    { "W309", fix_schedule_size }, { "W311", fix_take_out },
+    { "W403", fix_value }, { "N405", fix_class }, { "N406", fix_rounding }, { "W407", fix_value },
+    { "N901", fix_suppression },
+};
+/* clang-format on */
+
+static void count_readers(Fixer *x)
+{
+    for (int i = 0; i < x->graph->count; i++)
+        x->reader[i] = -1;
+    for (int i = 0; i < x->graph->count; i++)
+        for (int k = 0; k < node_of(x, i)->n_inputs; k++) {
+            const GraphInput *in = &node_of(x, i)->inputs[k];
+            const GraphNode *from =
+                in->is_link && in->origin >= 0 ? node_of(x, in->origin) : NULL;
+            int slot;
+            if (!from || !from->def || !graph_slot(from, in->slot, &slot)) continue;
+            if (from->def->outputs[slot].type != SOCK_MODEL) continue;
+            x->readers[in->origin]++;
+            x->reader[in->origin] = i;
+        }
+}
+
+Status fixer_new(const CheckReport *report, JsonEdit *edit, Fixer **out, Error *err)
+{
+    Fixer *x = mem_calloc(1, sizeof *x);
+    size_t n = (size_t)report->graph->count + 1;
+
+    if (x) {
+        x->edit = edit;
+        x->report = report;
+        x->graph = report->graph;
+        x->readers = mem_calloc(n, sizeof *x->readers);
+        x->reader = mem_calloc(n, sizeof *x->reader);
+    }
+    if (!x || !x->readers || !x->reader) {
+        fixer_free(x);
+        return error_set(err, E_NOMEM, "out of memory");
+    }
+    count_readers(x);
+    *out = x;
+    return OK;
+}
+
+void fixer_free(Fixer *x)
+{
+    if (!x) return;
+    mem_free(x->readers);
+    mem_free(x->reader);
+    mem_free(x);
+}
+
+bool fixer_add(Fixer *x, const Finding *f)
+{
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (strcmp(rows[i].rule, f->rule) != 0) continue;
+        json_edit_begin(x->edit);
+        if (rows[i].fix(x, f)) return json_edit_commit(x->edit);
+        json_edit_cancel(x->edit);
+        return false;
+    }
+    return false;
+}

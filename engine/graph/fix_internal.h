@@ -1,0 +1,36 @@
+/* fix_internal.h - what corrections of API and of UI documents share. */
+#ifndef WEFT_GRAPH_FIX_INTERNAL_H
+#define WEFT_GRAPH_FIX_INTERNAL_H
+
+#include "engine/graph/fix.h"
+
+enum { FIX_CHAIN_MAX = 256 };
+
+struct Fixer {
+    JsonEdit *edit; /* borrowed */
+    const CheckReport *report;
+    const Graph *graph;
+    int *readers; /* owned, per node: inputs that read its model */
+    int *reader;  /* owned, per node: one of these nodes, -1 = none */
+};
+
+/* The chain of patches that is put in another order: both lists hold the same nodes, loader's side first. */
+typedef struct Chain {
+    int old[FIX_CHAIN_MAX], now[FIX_CHAIN_MAX];
+    int count;
+} Chain;
+
+/* Names of the first input and position of the first output of a type; NULL and -1 = none. */
+const char *fix_input_of(const NodeDef *def, SockType type);
+int fix_output_of(const NodeDef *def, SockType type);
+/* The input by which a node takes its model; NULL when it has none or it is no link. */
+const GraphInput *fix_model_input(const GraphNode *n);
+
+/* Each adds to the open group; false = cannot be done here. */
+bool fix_ui_disconnect(Fixer *x, const Json *node, const Json *socket);
+bool fix_ui_take_out(Fixer *x, int node);
+bool fix_ui_delete(Fixer *x, int node);
+bool fix_ui_rewire(Fixer *x, int node, int like);
+bool fix_ui_reorder(Fixer *x, const Chain *chain);
+
+#endif

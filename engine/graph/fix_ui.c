@@ -1,0 +1,409 @@
+/* fix_ui.c - corrections of UI documents: wires stand in a table, and once more at both of their ends.
+ *
+ * A wire [id, origin, slot, target, slot, type] is named by its target's input and listed by its origin's
+ * output (by the boundary of a definition, -10, where it comes from outside). All three are kept in step.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/graph/fix_internal.h"
+#include "engine/graph/ui_internal.h"
+
+typedef enum LinkField {
+    LINK_ID,
+    LINK_ORIGIN,
+    LINK_ORIGIN_SLOT,
+    LINK_TARGET,
+    LINK_TARGET_SLOT
+} LinkField;
+
+static const Json *member(const Json *object, const char *key)
+{
+    return json_is(object, JSON_OBJECT) ? json_get(object, key) : NULL;
+}
+
+static const Json *field(const Json *link, LinkField which)
+{
+    static const char *const keys[] = { "id", "origin_id", "origin_slot", "target_id",
+                                        "target_slot" };
+
+    return json_is(link, JSON_ARRAY) ? json_at(link, which) : member(link, keys[which]);
+}
+
+static const char *field_text(const Json *link, LinkField which)
+{
+    const Json *value = field(link, which);
+    const char *text = value ? ui_text(value) : NULL;
+
+    return text ? text : "";
+}
+
+/* The object whose list of nodes a node stands in; NULL when it stands elsewhere. */
+static const Json *level_of(const Json *node)
+{
+    const Json *level = node ? json_parent(json_parent(node)) : NULL;
+
+    return level && member(level, "nodes") == json_parent(node) ? level : NULL;
+}
+
+static const Json *first_link(const Json *level)
+{
+    const Json *links = member(level, "links");
+
+    return json_is(links, JSON_ARRAY) ? json_first(links) : NULL;
+}
+
+static const Json *find_link(const Json *level, const char *id)
+{
+    for (const Json *m = id ? first_link(level) : NULL; m; m = json_next(m))
+        if (strcmp(field_text(m, LINK_ID), id) == 0) return m;
+    return NULL;
+}
+
+static const Json *find_node(const Json *level, const char *id)
+{
+    const Json *found = NULL;
+
+    for (const Json *m = json_first(member(level, "nodes")); m; m = json_next(m)) {
+        const char *own = member(m, "id") ? ui_text(member(m, "id")) : NULL;
+        if (own && strcmp(own, id) == 0) {
+            if (found) return NULL; /* two nodes of one id: not told apart */
+            found = m;
+        }
+    }
+    return found;
+}
+
+static const char *id_of(const Json *node)
+{
+    const char *id = member(node, "id") ? ui_text(member(node, "id")) : NULL;
+
+    return id ? id : "";
+}
+
+/* The list of wires at the output that a wire starts from; NULL = none is written. */
+static const Json *list_at_origin(const Json *level, const Json *link)
+{
+    const char *origin = field_text(link, LINK_ORIGIN);
+    bool outside = strcmp(origin, "-10") == 0;
+    const Json *node = outside ? level : find_node(level, origin);
+    const Json *outputs = member(node, outside ? "inputs" : "outputs");
+    int slot = ui_int(field(link, LINK_ORIGIN_SLOT), -1);
+    const Json *output =
+        json_is(outputs, JSON_ARRAY) && slot >= 0 ? json_at(outputs, (size_t)slot) : NULL;
+
+    return member(output, outside ? "linkIds" : "links");
+}
+
+static const Json *item_of(const Json *list, const char *id)
+{
+    for (const Json *m = json_is(list, JSON_ARRAY) ? json_first(list) : NULL; m;
+         m = json_next(m))
+        if (ui_text(m) && strcmp(ui_text(m), id) == 0) return m;
+    return NULL;
+}
+
+static const Json *socket_named(const Json *node, const char *name, int *index)
+{
+    const Json *inputs = member(node, "inputs");
+    int i = 0;
+
+    for (const Json *m = json_is(inputs, JSON_ARRAY) ? json_first(inputs) : NULL; m;
+         m = json_next(m), i++) {
+        const char *own = json_string(member(m, "name"));
+        if (!own || !name || strcmp(own, name) != 0) continue;
+        if (index) *index = i;
+        return m;
+    }
+    return NULL;
+}
+
+static const Json *link_into(const Json *level, const Json *socket)
+{
+    const Json *link = member(socket, "link");
+
+    return link ? find_link(level, ui_text(link)) : NULL;
+}
+
+/* Writes the text unless it stands there. */
+static bool set_text(Fixer *x, const Json *value, const char *text)
+{
+    Str own = { 0 };
+    bool same;
+
+    if (!value) return false;
+    json_copy_source(&own, x->graph->doc, value);
+    same = own.text && strcmp(own.text, text) == 0;
+    if (!same) json_edit_replace(x->edit, value, text);
+    str_fini(&own);
+    return true;
+}
+
+static bool set_like(Fixer *x, const Json *value, const Json *from)
+{
+    Str text = { 0 };
+    bool good;
+
+    if (!from) return false;
+    json_copy_source(&text, x->graph->doc, from);
+    good = !text.failed && set_text(x, value, text.text);
+    str_fini(&text);
+    return good;
+}
+
+static bool set_number(Fixer *x, const Json *value, int number)
+{
+    char text[16];
+
+    snprintf(text, sizeof text, "%d", number);
+    return set_text(x, value, text);
+}
+
+/* ---- taking wires away ------------------------------------------------------------------- */
+
+static void unlist(Fixer *x, const Json *level, const Json *link)
+{
+    const Json *item = item_of(list_at_origin(level, link), field_text(link, LINK_ID));
+
+    if (item) json_edit_remove(x->edit, item);
+}
+
+bool fix_ui_disconnect(Fixer *x, const Json *node, const Json *socket)
+{
+    const Json *level = level_of(node), *link = level ? link_into(level, socket) : NULL;
+
+    if (!link) return false;
+    unlist(x, level, link);
+    json_edit_remove(x->edit, link);
+    json_edit_replace(x->edit, member(socket, "link"), "null");
+    return true;
+}
+
+/* Wires into a node go; false when one comes from outside a definition, whose inputs would shift. */
+static bool cut_inputs(Fixer *x, const Json *level, const Json *node, const Json *spared)
+{
+    const char *id = id_of(node);
+
+    for (const Json *m = first_link(level); m; m = json_next(m)) {
+        if (m == spared || strcmp(field_text(m, LINK_TARGET), id) != 0) continue;
+        if (strcmp(field_text(m, LINK_ORIGIN), "-10") == 0) return false;
+        unlist(x, level, m);
+        json_edit_remove(x->edit, m);
+    }
+    return true;
+}
+
+bool fix_ui_delete(Fixer *x, int node)
+{
+    const Json *at = x->graph->nodes[node].source, *level = level_of(at);
+
+    if (!level || level != x->graph->root || find_node(level, id_of(at)) != at) return false;
+    if (!cut_inputs(x, level, at, NULL)) return false;
+    for (const Json *m = first_link(level); m; m = json_next(m)) {
+        const Json *target, *inputs;
+        if (strcmp(field_text(m, LINK_ORIGIN), id_of(at)) != 0) continue;
+        target = find_node(level, field_text(m, LINK_TARGET));
+        inputs = member(target, "inputs");
+        for (const Json *s = json_is(inputs, JSON_ARRAY) ? json_first(inputs) : NULL; s;
+             s = json_next(s))
+            if (link_into(level, s) == m) json_edit_replace(x->edit, member(s, "link"), "null");
+        json_edit_remove(x->edit, m);
+    }
+    json_edit_remove(x->edit, at);
+    return true;
+}
+
+/* ---- taking a patch out of its chain ----------------------------------------------------- */
+
+/* The wire that the node reads for the type of one of its outputs. */
+static const Json *link_for_output(const Json *level, const GraphNode *n, int slot)
+{
+    const char *name = slot >= 0 && slot < node_output_count(n->def)
+                           ? fix_input_of(n->def, n->def->outputs[slot].type)
+                           : NULL;
+
+    return name ? link_into(level, socket_named(n->source, name, NULL)) : NULL;
+}
+
+/* Wires of one output start where the node's own wire `from` starts; lists their ids. */
+static bool move_origins(Fixer *x, const Json *level, const GraphNode *n, const Json *from,
+                         Str *ids)
+{
+    for (const Json *m = first_link(level); m; m = json_next(m)) {
+        if (strcmp(field_text(m, LINK_ORIGIN), id_of(n->source)) != 0) continue;
+        const Json *source = link_for_output(level, n, ui_int(field(m, LINK_ORIGIN_SLOT), -1));
+        if (!source) return false;
+        if (source != from) continue;
+        if (!set_like(x, field(m, LINK_ORIGIN), field(from, LINK_ORIGIN))) return false;
+        if (!set_like(x, field(m, LINK_ORIGIN_SLOT), field(from, LINK_ORIGIN_SLOT)))
+            return false;
+        if (ids->length) str_add(ids, ", ");
+        json_copy_source(ids, x->graph->doc, field(m, LINK_ID));
+    }
+    return !ids->failed;
+}
+
+static bool hand_over(Fixer *x, const Json *level, const GraphNode *n, const Json *from)
+{
+    const Json *item = item_of(list_at_origin(level, from), field_text(from, LINK_ID));
+    Str ids = { 0 };
+    bool good = move_origins(x, level, n, from, &ids);
+
+    if (good && item && ids.length)
+        json_edit_replace(x->edit, item, ids.text);
+    else if (good && item)
+        json_edit_remove(x->edit, item);
+    if (good) json_edit_remove(x->edit, from);
+    str_fini(&ids);
+    return good;
+}
+
+bool fix_ui_take_out(Fixer *x, int node)
+{
+    const GraphNode *n = &x->graph->nodes[node];
+    const Json *level = level_of(n->source), *inputs = member(n->source, "inputs");
+
+    if (!level || find_node(level, id_of(n->source)) != n->source) return false;
+    for (const Json *s = json_is(inputs, JSON_ARRAY) ? json_first(inputs) : NULL; s;
+         s = json_next(s)) {
+        const Json *link = link_into(level, s);
+        const Socket *row = node_input(
+            n->def, json_string(member(s, "name")) ? json_string(member(s, "name")) : "", NULL);
+        if (!link) continue;
+        if (row && (row->type == SOCK_MODEL || row->type == SOCK_CLIP)) {
+            if (!hand_over(x, level, n, link)) return false;
+        } else if (strcmp(field_text(link, LINK_ORIGIN), "-10") == 0) {
+            return false;
+        } else {
+            unlist(x, level, link);
+            json_edit_remove(x->edit, link);
+        }
+    }
+    for (const Json *m = first_link(level); m; m = json_next(m))
+        if (strcmp(field_text(m, LINK_ORIGIN), id_of(n->source)) == 0 &&
+            !link_for_output(level, n, ui_int(field(m, LINK_ORIGIN_SLOT), -1)))
+            return false;
+    json_edit_remove(x->edit, n->source);
+    return true;
+}
+
+/* ---- another origin ---------------------------------------------------------------------- */
+
+static const Json *model_link(const Fixer *x, const Json *level, int node, int *index)
+{
+    const GraphNode *n = &x->graph->nodes[node];
+
+    if (!level || level_of(n->source) != level ||
+        find_node(level, id_of(n->source)) != n->source)
+        return NULL;
+    return link_into(level, socket_named(n->source, fix_input_of(n->def, SOCK_MODEL), index));
+}
+
+bool fix_ui_rewire(Fixer *x, int node, int like)
+{
+    const Json *level = level_of(x->graph->nodes[node].source);
+    const Json *link = model_link(x, level, node, NULL),
+               *from = model_link(x, level, like, NULL);
+    const Json *list = link && from ? list_at_origin(level, from) : NULL;
+    Str id = { 0 };
+    bool good;
+
+    if (!link || !from || link == from) return false;
+    unlist(x, level, link);
+    json_copy_source(&id, x->graph->doc, field(link, LINK_ID));
+    if (id.failed) return false;
+    if (json_is(list, JSON_ARRAY)) json_edit_add_item(x->edit, list, id.text);
+    good = set_like(x, field(link, LINK_ORIGIN), field(from, LINK_ORIGIN)) &&
+           set_like(x, field(link, LINK_ORIGIN_SLOT), field(from, LINK_ORIGIN_SLOT));
+    str_fini(&id);
+    return good;
+}
+
+/* ---- another order ----------------------------------------------------------------------- */
+
+static int model_slot(const Fixer *x, int node)
+{
+    return fix_output_of(x->graph->nodes[node].def, SOCK_MODEL);
+}
+
+static const Json *model_output_list(const Fixer *x, int node)
+{
+    const Json *outputs = member(x->graph->nodes[node].source, "outputs");
+    const Json *output =
+        json_is(outputs, JSON_ARRAY) ? json_at(outputs, (size_t)model_slot(x, node)) : NULL;
+
+    return member(output, "links");
+}
+
+/* Wire i of the chain leads from the node before place i into the node that has the place now. */
+static bool place_link(Fixer *x, const Chain *c, const Json *level, const Json *const *links,
+                       int i)
+{
+    const GraphNode *n = &x->graph->nodes[c->now[i]];
+    const GraphNode *before = i ? &x->graph->nodes[c->now[i - 1]] : NULL;
+    const Json *socket;
+    int index = 0;
+
+    model_link(x, level, c->now[i], &index);
+    socket = socket_named(n->source, fix_input_of(n->def, SOCK_MODEL), NULL);
+    if (before &&
+        !(set_like(x, field(links[i], LINK_ORIGIN), member(before->source, "id")) &&
+          set_number(x, field(links[i], LINK_ORIGIN_SLOT), model_slot(x, c->now[i - 1]))))
+        return false;
+    return set_like(x, field(links[i], LINK_TARGET), member(n->source, "id")) &&
+           set_number(x, field(links[i], LINK_TARGET_SLOT), index) &&
+           set_like(x, member(socket, "link"), field(links[i], LINK_ID));
+}
+
+static bool list_outputs(Fixer *x, const Chain *c, const Json *const *links)
+{
+    for (int i = 0; i < c->count; i++) {
+        const Json *list = model_output_list(x, c->now[i]);
+        Str text = { 0 };
+        bool good = true;
+        if (!list) return false;
+        if (i + 1 < c->count) {
+            str_add_char(&text, '[');
+            json_copy_source(&text, x->graph->doc, field(links[i + 1], LINK_ID));
+            str_add_char(&text, ']');
+        } else {
+            json_copy_source(&text, x->graph->doc, model_output_list(x, c->old[i]));
+        }
+        /* A list that holds the same wire keeps its spacing. */
+        if (c->now[i] != c->old[i]) good = !text.failed && set_text(x, list, text.text);
+        str_fini(&text);
+        if (!good) return false;
+    }
+    return true;
+}
+
+bool fix_ui_reorder(Fixer *x, const Chain *c)
+{
+    const Json *level = level_of(x->graph->nodes[c->old[0]].source), *links[FIX_CHAIN_MAX];
+    int last = c->count - 1;
+    const char *old_end;
+
+    for (int i = 0; i < c->count; i++) {
+        links[i] = model_link(x, level, c->old[i], NULL);
+        if (!links[i] || model_slot(x, c->old[i]) < 0) return false;
+        if (i && strcmp(field_text(links[i], LINK_ORIGIN),
+                        id_of(x->graph->nodes[c->old[i - 1]].source)) != 0)
+            return false;
+        if (!model_output_list(x, c->old[i])) return false;
+    }
+    for (int i = 0; i < c->count; i++)
+        if (!place_link(x, c, level, links, i)) return false;
+    old_end = id_of(x->graph->nodes[c->old[last]].source);
+    for (const Json *m = first_link(level); m; m = json_next(m)) {
+        bool inside = false;
+        for (int i = 0; i < c->count; i++)
+            inside |= links[i] == m;
+        if (inside || strcmp(field_text(m, LINK_ORIGIN), old_end) != 0) continue;
+        if (ui_int(field(m, LINK_ORIGIN_SLOT), -1) != model_slot(x, c->old[last])) continue;
+        if (!set_like(x, field(m, LINK_ORIGIN),
+                      member(x->graph->nodes[c->now[last]].source, "id")) ||
+            !set_number(x, field(m, LINK_ORIGIN_SLOT), model_slot(x, c->now[last])))
+            return false;
+    }
+    return list_outputs(x, c, links);
+}
