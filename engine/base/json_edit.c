@@ -371,6 +371,13 @@ bool json_edit_commit(JsonEdit *e)
     return good;
 }
 
+void json_edit_reset(JsonEdit *e)
+{
+    e->count = e->group = e->taken = 0;
+    if (e->n_marks) memset(e->marks, 0, e->mark_capacity * sizeof *e->marks);
+    e->n_marks = 0;
+}
+
 size_t json_edit_count(const JsonEdit *e)
 {
     return e->taken;

@@ -36,6 +36,9 @@ void json_edit_add_item(JsonEdit *e, const Json *array, const char *text);
 bool json_edit_commit(JsonEdit *e);
 void json_edit_cancel(JsonEdit *e);
 
+/* Forgets all groups. */
+void json_edit_reset(JsonEdit *e);
+
 /* Number of groups taken. */
 size_t json_edit_count(const JsonEdit *e);
 

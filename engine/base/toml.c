@@ -6,7 +6,7 @@
 
 #include "engine/base/str.h"
 
-enum { LONGEST_TEXT = 1 << 16 };
+enum { LONGEST_TEXT = 1 << 16, KEYS_MAX = 1000 };
 
 typedef struct Scan {
     const char *text;
@@ -268,6 +268,7 @@ static Status add_entry(Scan *s, const TomlEntry *e)
 {
     Toml *t = s->out;
 
+    if (t->count == KEYS_MAX) return broken(s, "more than 1000 keys");
     for (size_t i = 0; i < t->count; i++) {
         int common = t->entries[i].depth < e->depth ? t->entries[i].depth : e->depth;
         if (same_path(&t->entries[i], e, common)) return broken(s, "this key stands twice");

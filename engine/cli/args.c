@@ -50,17 +50,23 @@ static const ArgRow rows[] = {
     { "--no-metadata", ARG_FLAG, AT(no_metadata), CMD_RUN, NULL, "leave the workflow out of written files" },
     { "--show", ARG_FLAG, AT(show), CMD_RUN, NULL, "draw each saved picture in the terminal" },
     { "--json", ARG_FLAG, AT(json), CMD_RUN | CMD_PLAN | CMD_NODES | CMD_BENCH | CMD_QUANTIZE, NULL, "JSON on standard output, one line per event" },
-    { "--quiet", ARG_FLAG, AT(quiet), CMD_RUN, NULL, "print nothing but errors" },
+    { "--quiet", ARG_FLAG, AT(quiet), CMD_RUN | CMD_VALIDATE, NULL, "print nothing but errors" },
     { "--cache", ARG_TEXT, AT(cache), CMD_RUN, "classic|lru:N|none", "which node results are kept between files of one call" },
     { "--svg", ARG_FLAG, AT(svg), CMD_LUA, NULL, "plot: a picture of the curve" },
     { "--svg", ARG_FLAG, AT(svg), CMD_PLAN, NULL, "a drawing of the graph, as --format svg" },
     { "--dot", ARG_FLAG, AT(dot), CMD_PLAN, NULL, "the graph for Graphviz, as --format dot" },
     { "--format", ARG_CHOICE, AT(format), CMD_PLAN, "text|json|dot|svg", "form of the plan (default: text)" },
     { "--recalibrate", ARG_FLAG, AT(recalibrate), CMD_PLAN, NULL, "measure this machine's speed again" },
-    { "--format", ARG_CHOICE, AT(format), CMD_VALIDATE, "text|json|comfy", "form of the report (default: text)" },
+    { "--format", ARG_CHOICE, AT(format), CMD_VALIDATE, "text|json|sarif|junit|github|comfy", "form of the report (default: text)" },
     { "--select", ARG_TEXT, AT(select), CMD_VALIDATE, "IDS", "only these rules; prefixes, split by commas" },
     { "--ignore", ARG_TEXT, AT(ignore), CMD_VALIDATE, "IDS", "not these rules" },
     { "--severity-threshold", ARG_CHOICE, AT(threshold), CMD_VALIDATE, "error|warning|note", "findings from which the exit status is 1 (default: error)" },
+    { "--fix", ARG_FLAG, AT(fix), CMD_VALIDATE, NULL, "correct what can be corrected without changing the picture's meaning" },
+    { "--unsafe-fixes", ARG_FLAG, AT(unsafe_fixes), CMD_VALIDATE, NULL, "with --fix or --diff: also what may change the picture" },
+    { "--diff", ARG_FLAG, AT(diff), CMD_VALIDATE, NULL, "print the corrections of --fix as a patch, and leave the files alone" },
+    { "--watch", ARG_FLAG, AT(watch), CMD_VALIDATE, NULL, "check again whenever a file is saved, until interrupted" },
+    { "--config", ARG_TEXT, AT(config), CMD_VALIDATE, "FILE", "settings (default: the nearest weft.toml above each file)" },
+    { "--schema", ARG_FLAG, AT(schema), CMD_NODES, NULL, "print a JSON schema of API documents" },
     { "--choice-seed", ARG_COUNT, AT(choice_seed), CMD_RUN | CMD_VALIDATE | CMD_PLAN | CMD_CONVERT, "N", "picks among {a|b} in texts of UI documents (default: always the first)" },
     { "-o", ARG_TEXT, AT(out), CMD_CONVERT | CMD_LUA | CMD_PLAN, "OUT", "write here instead of standard output" },
     { "--model", ARG_TEXT, AT(model), CMD_BENCH, "FILE", "model file to measure (step, encoder, vae)" },
@@ -165,14 +171,6 @@ static Status store(const ArgRow *row, const char *value, CliArgs *out, Error *e
     return OK;
 }
 
-static Status add_file(CliArgs *out, const char *file, Error *err)
-{
-    if (out->files.count == ARGS_LIST_MAX)
-        return error_set(err, E_USAGE, "more than %d files in one call", ARGS_LIST_MAX);
-    out->files.items[out->files.count++] = file;
-    return OK;
-}
-
 /* One option, as `--name value` or `--name=value`; *i moves past what was read. */
 static Status parse_option(CliCommand command, int argc, char **argv, int *i, CliArgs *out,
                            Error *err)
@@ -194,12 +192,13 @@ static Status parse_option(CliCommand command, int argc, char **argv, int *i, Cl
 Status args_parse(CliCommand command, int argc, char **argv, CliArgs *out, Error *err)
 {
     memset(out, 0, sizeof *out);
+    out->files.items = argv;
     bool only_files = false;
     for (int i = 0; i < argc; i++) {
         if (!only_files && strcmp(argv[i], "--") == 0)
             only_files = true;
         else if (only_files || argv[i][0] != '-' || argv[i][1] == 0)
-            TRY(add_file(out, argv[i], err));
+            argv[out->files.count++] = argv[i];
         else
             TRY(parse_option(command, argc, argv, &i, out, err));
     }

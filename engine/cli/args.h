@@ -26,18 +26,24 @@ typedef struct CliList {
     int count;
 } CliList;
 
+/* What is no option; as many as there are. */
+typedef struct CliFiles {
+    char **items; /* in argv, whose front they take */
+    int count;
+} CliFiles;
+
 /* All options of all commands; strings are borrowed from argv. */
 typedef struct CliArgs {
-    CliList files; /* what is no option */
+    CliFiles files;
     CliList models, lua, set, keep;
     const char *input, *output, *temp, *cache;
     const char *precision, *device, *isa, *residency, *format;
-    const char *select, *ignore, *threshold, *out;
+    const char *select, *ignore, *threshold, *config, *out;
     const char *model, *size, *type, *weight;
     int64_t lua_memory, lua_budget;
     int64_t threads, ram_limit, vram_limit, choice_seed, steps, tokens, repeat;
     int64_t m, n, k;
-    bool dummy, json, quiet, svg, dot, recalibrate, no_metadata, help, show, force;
+    bool dummy, json, quiet, svg, dot, recalibrate, no_metadata, help, show, force, fix, unsafe_fixes, diff, watch, schema;
 } CliArgs;
 
 /* Reads argv after the sub-command. Errors: E_USAGE naming the option, what it takes and what was given. */
