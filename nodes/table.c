@@ -18,6 +18,7 @@
 #include "nodes/rebatch.h"
 #include "nodes/sampling.h"
 #include "nodes/step_cache.h"
+#include "nodes/text.h"
 #include "nodes/vae.h"
 
 /* clang-format off */
@@ -38,6 +39,7 @@ static const NodeDef *const *const families[] = {
     rebatch_nodes,
     mask_nodes,
     logic_nodes,
+    text_nodes,
     NULL,
 };
 /* clang-format on */

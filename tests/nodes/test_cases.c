@@ -31,9 +31,15 @@ typedef struct Call {
     int n_lists;
 } Call;
 
+/* The case as text, for messages: a static buffer of this one-threaded test. */
 static const char *class_of(const Json *json)
 {
-    return param_text(json, "op", "");
+    static char text[400];
+    Str s = { 0 };
+    json_write(&s, json);
+    snprintf(text, sizeof text, "%s", s.text ? s.text : "");
+    str_fini(&s);
+    return text;
 }
 
 /* ---- inputs ---------------------------------------------------------------------------------------- */
@@ -167,7 +173,7 @@ static bool is_quantised(const Json *json)
     return strcmp(param_text(p, "upscale_method", ""), "lanczos") == 0 ||
            strcmp(param_text(p, "scale_method", ""), "lanczos") == 0 ||
            strcmp(param_text(p, "interpolation", ""), "lanczos") == 0 ||
-           (strcmp(class_of(json), "ImageStitch") == 0 &&
+           (strcmp(param_text(json, "op", ""), "ImageStitch") == 0 &&
             param_bool(p, "match_image_size", true));
 }
 
@@ -317,7 +323,7 @@ static bool is_elsewhere(const Json *json)
 {
     static const char *const names[] = { "LoadImage", "ImageQuantize" };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(class_of(json), names[i]) == 0) return true;
+        if (strcmp(param_text(json, "op", ""), names[i]) == 0) return true;
     return false;
 }
 
@@ -330,7 +336,7 @@ static void test_vectors(void **state)
     (void)state;
     vectors_open(&v, "images", "images");
     for (const Json *c = json_first(json_get(json_root(v.doc), "cases")); c; c = json_next(c)) {
-        const NodeDef *def = node_find(&table, class_of(c));
+        const NodeDef *def = node_find(&table, param_text(c, "op", ""));
         if (!def || !def->run || is_elsewhere(c) || json_get(json_get(c, "in"), "l0")) continue;
         run_case(&v, c, def);
         run++;
@@ -355,7 +361,7 @@ static void test_cases(void **state)
     (void)state;
     open_cases(&v);
     for (const Json *c = json_first(json_get(json_root(v.doc), "cases")); c; c = json_next(c)) {
-        const NodeDef *def = node_find(&table, class_of(c));
+        const NodeDef *def = node_find(&table, param_text(c, "op", ""));
         if (!def || !def->run) fail_msg("%s is not executable", class_of(c));
         run_case(&v, c, def);
     }

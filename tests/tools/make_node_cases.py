@@ -1,12 +1,14 @@
 """make_node_cases.py - single calls of node types with their results, for tests/nodes/test_cases.c.
 
-    python3 tests/tools/make_node_cases.py tests/data/nodes
+    python3 tests/tools/make_node_cases.py tests/data/nodes [random patterns]
 
 Needs torch, safetensors, Pillow. Results are computed with torch's own operators (rot90, conv2d, unfold ...) from
 the definitions of the nodes, never with the code under test.
 """
 import json
 import math
+import random
+import re
 import sys
 
 import torch
@@ -274,6 +276,89 @@ case("RebatchLatents", {"latents": l}, {"batch_size": 2},
 case("RebatchLatents", {"latents": [l[0]], "latents.noise_mask": half}, {"batch_size": 2},
      [{"samples": l[0][:2], "noise_mask": half.repeat(2, 1, 1), "batch_index": [0, 1]},
       {"samples": l[0][2:], "noise_mask": half, "batch_index": [2]}])
+
+# ---- texts ---------------------------------------------------------------------------------------------
+WORDS = ["", "a", "Hello, World", "stra\u00dfe \ufb01n d'\u00e9t\u00e9 they're", "\u1f88\u0149\u0390 \u01c6 \u01c5",
+         "\u039f\u0394\u039f\u03a3 \u03a3 \u03a3\u03b1", "\u0130stanbul I\u0131", "\u65e5\u672c\u8a9e text",
+         " \t\u3000x y\n\u00a0 ", "\u2160\u2171 \u24d0bc \u02b0a", "\ud83d\ude00 emoji".encode("utf-16", "surrogatepass").decode("utf-16")]
+for w in WORDS:
+    case("StringLength", {}, {"string": w}, [len(w)])
+    for mode, fn in (("UPPERCASE", str.upper), ("lowercase", str.lower), ("Capitalize", str.capitalize),
+                     ("Title Case", str.title)):
+        case("CaseConverter", {}, {"string": w, "mode": mode}, [fn(w)])
+    for mode, fn in (("Both", str.strip), ("Left", str.lstrip), ("Right", str.rstrip)):
+        case("StringTrim", {}, {"string": w, "mode": mode}, [fn(w)])
+    for find, new in (("", "-"), ("l", "LL"), ("aa", "b"), ("\u65e5", "")):
+        case("StringReplace", {}, {"string": w, "find": find, "replace": new}, [w.replace(find, new)])
+for start, end in ((0, 5), (-5, -1), (3, 1), (2, 100), (-100, 3), (0, 0)):
+    case("StringSubstring", {}, {"string": WORDS[3], "start": start, "end": end}, [WORDS[3][start:end]])
+for w1, w2 in (("Hello", "hell"), ("Hello", "LLO"), ("Hello", "hello"), ("a", ""), ("", "a"), ("\u03a3", "\u03c3")):
+    for flag in (True, False):
+        l1, l2 = (w1, w2) if flag else (w1.lower(), w2.lower())
+        case("StringContains", {}, {"string": w1, "substring": w2, "case_sensitive": flag}, [l2 in l1])
+        for mode, want in (("Equal", l1 == l2), ("Starts With", l1.startswith(l2)), ("Ends With", l1.endswith(l2))):
+            case("StringCompare", {}, {"string_a": w1, "string_b": w2, "mode": mode, "case_sensitive": flag}, [want])
+
+PATTERNS = [r"a", r"", r"(\d+)-(\d+)", r"\bcat\b", r"^\w+", r"\w+$", r"(?P<k>\w+)=(?P<v>\w*)", r"(a|ab)(c|bcd)", r"a{2,3}?", r"a{,2}b",
+            r"[^\W\d_]+", r"(?:ab)+", r"(a*)*", r"(a*)+b", r"x*", r"(?<=\$)\d+", r"(?<!a)b", r"a(?!b)", r"(?=(a+))a*b\1",
+            r"(\w)\1", r"[\]\-a]", r"[]a]", r"[a-]", r".+?,", r"a.c", r"\x41\u00e9", r"(?i)HELLO", r"(?s:a.b)", r"(?i:h)ello",
+            r"(a)|b", r"(a)?b", r"((a)|b)*", r"\Aa|c\Z", r"\Bb", r"[\d\s]+", r"\101", r"(?#note)a", r"(?:)", r"a||b", r"(|a)+",
+            r"[A-Z][a-z]+(?: [A-Z][a-z]+)*", r"(?m)^b", r"\$\{(\w+)\}", r"\t|\n", r"(?P<q>['\"]).*?(?P=q)", r"(ab){2}", r"a{0}b",
+            r"(a|b|c){2,}", r"\w+@\w+\.\w+", r"{", r"a{x", r"[[]", r"(?<=ab|cd)e", r"(?<=(a))b", r"(a)(?=.*\1)", r"\s*,\s*"]
+TEXTS = ["", "aab abcd", "12-34 and 56-78", "the cat sat", "key=val other= x", "Hello World, Foo Bar", "a\nb\nc", "$100 a1 \u00e9A\u00e9",
+         "aaaa b bb cc", "'it' \"is\" ${name}", "abab cde abe x@y.z", "HELLO hello\t{a{x[", "\u65e5\u672c\u8a9e \u00c9t\u00e9"]
+
+
+def findings(mode, pattern, text, flags, group):
+    try:
+        if mode == "First Match":
+            m = re.search(pattern, text, flags)
+            return m.group(0) if m else ""
+        if mode == "All Matches":
+            found = re.findall(pattern, text, flags)
+            return "\n".join(f[0] if isinstance(f, tuple) else f for f in found)
+        if mode == "First Group":
+            m = re.search(pattern, text, flags)
+            return (m.group(group) or "") if m and len(m.groups()) >= group else ""
+        return "\n".join(m.group(group) or "" for m in re.finditer(pattern, text, flags)
+                         if m.groups() and len(m.groups()) >= group)
+    except re.error:
+        return ""
+
+
+def regex_cases(pattern, text, flags, group, count, template):
+    fl = {"case_insensitive": bool(flags & re.I), "multiline": bool(flags & re.M), "dotall": bool(flags & re.S)}
+    base = dict(string=text, regex_pattern=pattern, **fl)
+    try:
+        case("RegexMatch", {}, dict(base), [re.search(pattern, text, flags) is not None])
+    except re.error:
+        case("RegexMatch", {}, dict(base), [False])
+    mode = ("First Match", "All Matches", "First Group", "All Groups")[rng.randrange(4)]
+    case("RegexExtract", {}, dict(base, mode=mode, group_index=group), [findings(mode, pattern, text, flags, group)])
+    try:
+        case("RegexReplace", {}, dict(base, replace=template, count=count), [re.sub(pattern, template, text, count=count, flags=flags)])
+    except (re.error, IndexError):
+        case("RegexReplace", {}, dict(base, replace=template, count=count), error=True)
+
+
+rng = random.Random(3)
+for k, pattern in enumerate(PATTERNS):
+    for text in rng.sample(TEXTS, 2):
+        flags = rng.choice((0, re.I, re.M, re.S, re.I | re.M))
+        regex_cases(pattern, text, flags, rng.randrange(3), rng.choice((0, 0, 1, 2)),
+                    rng.choice(("-", r"[\g<0>]", r"\1", r"\g<1>x", r"a\n\\", "")))
+for pattern in ("(", ")", "a**", "[z-a]", "*a", "\\", "(?P<n", r"\1", "a{2,1}", "(?<=a*)b", "^*", r"\q", "(?P<a>x)(?P<a>y)", "[a", "a{2}{3}"):
+    regex_cases(pattern, "aab", 0, 0, 0, "-")
+for pattern in ("(?x)a", "(?>a)b", "a++", "(?(1)a|b)", r"\N{DIGIT ONE}"):
+    case("RegexMatch", {}, {"string": "a", "regex_pattern": pattern, "case_insensitive": True, "multiline": False, "dotall": False},
+         error=True)
+case("RegexReplace", {}, {"string": "a" * 40, "regex_pattern": "(a|aa)+$b", "replace": "", "case_insensitive": False,
+                          "multiline": False, "dotall": False, "count": 0}, error=True)
+pieces = ["a", "b", "(a)", "(?:b)", "(a|b)", ".", "[ab]", "(?:a|)", r"\b", "(?=a)", "(?!b)", r"\w"]
+for _ in range(int(sys.argv[2]) if len(sys.argv) > 2 else 40):
+    pattern = "".join(rng.choice(pieces) + rng.choice(("", "", "*", "+", "?", "*?", "+?", "??", "{2}", "{1,2}")) for _ in range(rng.randrange(1, 5)))
+    text = "".join(rng.choice("aab c") for _ in range(rng.randrange(8)))
+    regex_cases(pattern, text, 0, rng.randrange(2), 0, "<\\g<0>>")
 
 with open(sys.argv[1] + "/cases.json", "w") as out:
     json.dump({"cases": CASES}, out, separators=(",", ":"))
