@@ -138,42 +138,17 @@ typedef struct ClipIn {
     const char *clip_name, *type;
 } ClipIn;
 
-/* The menu of CLIPLoader, with flux2: without that entry no FLUX.2 encoder could be opened here. The recorded
- * facts of the class end at hunyuan_image; a list from a function is not held against them. */
-static Status clip_type_options(struct Host *host, const char *const **names, size_t *count,
-                                Error *err)
-{
-    static const char *const types[] = {
-        "stable_diffusion",
-        "stable_cascade",
-        "sd3",
-        "stable_audio",
-        "mochi",
-        "ltxv",
-        "pixart",
-        "cosmos",
-        "lumina2",
-        "wan",
-        "hidream",
-        "chroma",
-        "ace",
-        "omnigen2",
-        "qwen_image",
-        "hunyuan_image",
-        "flux2",
-        "ovis",
-    };
-    (void)host;
-    (void)err;
-    *names = types;
-    *count = sizeof types / sizeof *types;
-    return OK;
-}
+/* The menu of the core's CLIPLoader: without its entry flux2 no FLUX.2 encoder could be opened here. */
+static const char *const clip_types[] = {
+    "stable_diffusion", "stable_cascade", "sd3",   "stable_audio", "mochi",  "ltxv", "pixart",
+    "cosmos",           "lumina2",        "wan",   "hidream",      "chroma", "ace",  "omnigen2",
+    "qwen_image",       "hunyuan_image",  "flux2", "ovis",         NULL,
+};
 
 /* clang-format off */
 static const Socket clip_in[] = {
     { ROW(ClipIn, clip_name, SOCK_COMBO), .options_fn = text_encoder_options, .folder = "text_encoders", .doc = "File in models/text_encoders." },
-    { ROW(ClipIn, type, SOCK_COMBO), .options_fn = clip_type_options, .doc = "Model family the encoder serves; flux2 here." },
+    { ROW(ClipIn, type, SOCK_COMBO), .options = clip_types, .doc = "Model family the encoder serves; flux2 here." },
     END_ROWS
 };
 /* clang-format on */

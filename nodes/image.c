@@ -2,7 +2,6 @@
 #include "nodes/image.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "engine/imaging/arrange.h"
@@ -145,21 +144,17 @@ static const Socket save_in[] = {
 static const Socket no_out[] = { END_ROWS };
 /* clang-format on */
 
-static Status save_to(NodeCall *call, const SaveIn *in, const PictureTarget *target)
-{
-    Metadata meta = { 0 };
-    Status status = metadata_init(&meta, in->prompt, in->extra_pnginfo, call->err);
-    if (status == OK) status = picture_save(call, in->images, target, &meta);
-    metadata_fini(&meta);
-    return status;
-}
-
 static Status save_run(NodeCall *call)
 {
     const SaveIn *in = call->in;
-    return save_to(
-        call, in,
-        &(PictureTarget){ host_options(call->host)->output, in->filename_prefix, "output" });
+    PictureTarget target = { .folder = host_options(call->host)->output,
+                             .prefix = in->filename_prefix,
+                             .type = "output" };
+    Metadata meta = { 0 };
+    Status status = metadata_init(&meta, in->prompt, in->extra_pnginfo, call->err);
+    if (status == OK) status = picture_save(call, in->images, &target, &meta);
+    metadata_fini(&meta);
+    return status;
 }
 
 static const NodeDef save_image = {
@@ -183,24 +178,14 @@ static const Socket preview_in[] = {
 };
 /* clang-format on */
 
-/* ComfyUI appends five random letters per process; here they follow from the node, so that runs repeat. */
-static void preview_prefix(const char *id, char out[32])
-{
-    uint32_t hash = 2166136261u;
-    for (const char *p = id; p && *p; p++)
-        hash = (hash ^ (uint8_t)*p) * 16777619u;
-    int n = snprintf(out, 32, "ComfyUI_temp_");
-    for (int i = 0; i < 5; i++, hash /= 26)
-        out[n + i] = (char)('a' + hash % 26);
-    out[n + 5] = 0;
-}
-
 static Status preview_run(NodeCall *call)
 {
-    char prefix[32];
-    preview_prefix(call->id, prefix);
-    return save_to(call, call->in,
-                   &(PictureTarget){ host_options(call->host)->temp, prefix, "temp" });
+    const SaveIn *in = call->in;
+    Metadata meta = { 0 };
+    Status status = metadata_init(&meta, in->prompt, in->extra_pnginfo, call->err);
+    if (status == OK) status = picture_preview(call, in->images, "ComfyUI", "images", &meta);
+    metadata_fini(&meta);
+    return status;
 }
 
 static const NodeDef preview_image = {

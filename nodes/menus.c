@@ -67,10 +67,25 @@ Status lora_options(struct Host *host, const char *const **names, size_t *count,
     return model_files(host, "loras", names, count, err);
 }
 
+static const char *const picture_suffixes[] = { ".png", ".jpg", ".jpeg", ".bmp",
+                                                ".gif", ".tga", ".psd",  ".webp",
+                                                ".pgm", ".ppm", NULL };
+
 Status image_options(struct Host *host, const char *const **names, size_t *count, Error *err)
 {
-    static const char *const suffixes[] = { ".png", ".jpg",  ".jpeg", ".bmp", ".gif", ".tga",
-                                            ".psd", ".webp", ".pgm",  ".ppm", NULL };
     *count = 0;
-    return host ? input_list(host, suffixes, names, count, err) : OK;
+    return host ? input_list(host, picture_suffixes, names, count, err) : OK;
+}
+
+Status output_image_options(struct Host *host, const char *const **names, size_t *count,
+                            Error *err)
+{
+    *count = 0;
+    return host ? output_list(host, picture_suffixes, names, count, err) : OK;
+}
+
+Status upscale_model_options(struct Host *host, const char *const **names, size_t *count,
+                             Error *err)
+{
+    return model_files(host, "upscale_models", names, count, err);
 }

@@ -19,7 +19,12 @@ Status checkpoint_options(struct Host *host, const char *const **names, size_t *
                           Error *err);
 Status lora_options(struct Host *host, const char *const **names, size_t *count, Error *err);
 
-/* Pictures of the input folder. */
+Status upscale_model_options(struct Host *host, const char *const **names, size_t *count,
+                             Error *err);
+
+/* Pictures of the input folder; of the output folder, " [output]" behind each name. */
 Status image_options(struct Host *host, const char *const **names, size_t *count, Error *err);
+Status output_image_options(struct Host *host, const char *const **names, size_t *count,
+                            Error *err);
 
 #endif

@@ -1,6 +1,7 @@
 /* picture_file.c - reading and writing picture files for the image nodes. */
 #include "nodes/picture_file.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "engine/base/mem.h"
@@ -108,7 +109,9 @@ static Status save_item(NodeCall *call, const Tensor *images, int64_t item,
     Status status = path ? OK : error_set(call->err, E_NOMEM, "no memory for a file name");
     if (status == OK && !host_dummy(call->host))
         status = write_png(path, images, item, meta, call->err);
-    if (status == OK) saved_report(call, "images", path, file, name->subfolder, target->type);
+    if (status == OK)
+        saved_report(call, target->key ? target->key : "images", path, file, name->subfolder,
+                     target->type);
     mem_free(path);
     mem_free(file);
     return status;
@@ -127,4 +130,26 @@ Status picture_save(NodeCall *call, const Tensor *images, const PictureTarget *t
         status = save_item(call, images, i, &name, target, written);
     output_name_fini(&name);
     return status;
+}
+
+/* ComfyUI appends five random letters per process; here they follow from the node, so that runs repeat. */
+static void preview_prefix(const char *name, const char *id, char *out, size_t size)
+{
+    char letters[6] = { 0 };
+    uint32_t hash = 2166136261u;
+    for (const char *p = id; p && *p; p++)
+        hash = (hash ^ (uint8_t)*p) * 16777619u;
+    for (int i = 0; i < 5; i++, hash /= 26)
+        letters[i] = (char)('a' + hash % 26);
+    snprintf(out, size, "%s_temp_%s", name, letters);
+}
+
+Status picture_preview(NodeCall *call, const Tensor *images, const char *name, const char *key,
+                       const Metadata *meta)
+{
+    char prefix[64];
+    preview_prefix(name, call->id, prefix, sizeof prefix);
+    return picture_save(call, images,
+                        &(PictureTarget){ host_options(call->host)->temp, prefix, "temp", key },
+                        meta);
 }

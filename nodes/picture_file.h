@@ -20,10 +20,15 @@ typedef struct PictureTarget {
     const char *folder; /* output or temp folder */
     const char *prefix;
     const char *type; /* "output", "temp", for the UI record */
+    const char *key;  /* list of the UI record; NULL = "images" */
 } PictureTarget;
 
 /* Writes each picture of the batch [B,H,W,C] as PNG with ComfyUI's name, samples truncated to 8 bit. */
 Status picture_save(NodeCall *call, const Tensor *images, const PictureTarget *target,
                     const Metadata *meta);
+
+/* The same in the temp folder, as `<name>_temp_<five letters>`. */
+Status picture_preview(NodeCall *call, const Tensor *images, const char *name, const char *key,
+                       const Metadata *meta);
 
 #endif

@@ -1,6 +1,7 @@
 /* saved.c - what every saving node says of the file that it wrote. */
 #include "nodes/saved.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "engine/base/json.h"
@@ -17,6 +18,35 @@ static void write_entry(Str *ui, const char *file, const char *subfolder, const 
     str_add(ui, "}");
 }
 
+/* Reopens the last list of the record; false when it is of another key or there is none. */
+static bool reopen(Str *ui, const char *key)
+{
+    char head[48];
+    snprintf(head, sizeof head, "\"%s\": [", key);
+    if (!ui->text || !strstr(ui->text, head)) return false;
+    ui->length -= 2; /* "]}" */
+    ui->text[ui->length] = 0;
+    if (ui->text[ui->length - 1] != '[') str_add(ui, ", ");
+    return true;
+}
+
+static void open_list(Str *ui, const char *key)
+{
+    if (ui->length) {
+        ui->text[--ui->length] = 0; /* "}" */
+        str_printf(ui, ", \"%s\": [", key);
+    } else {
+        str_printf(ui, "{\"%s\": [", key);
+    }
+}
+
+void saved_begin(NodeCall *call, const char *key)
+{
+    if (!call->ui || call->ui->failed) return;
+    open_list(call->ui, key);
+    str_add(call->ui, "]}");
+}
+
 void saved_report(NodeCall *call, const char *key, const char *path, const char *file,
                   const char *subfolder, const char *type)
 {
@@ -26,14 +56,8 @@ void saved_report(NodeCall *call, const char *key, const char *path, const char 
                                             .node = call->id,
                                             .class_type = call->def->class_type,
                                             .path = path });
-    if (!ui) return;
-    if (ui->length > 2 && strcmp(ui->text + ui->length - 2, "]}") == 0) {
-        ui->length -= 2;
-        ui->text[ui->length] = 0;
-        str_add(ui, ", ");
-    } else {
-        str_printf(ui, "{\"%s\": [", key);
-    }
+    if (!ui || ui->failed) return;
+    if (!reopen(ui, key)) open_list(ui, key);
     write_entry(ui, file, subfolder, type);
     str_add(ui, "]}");
 }

@@ -15,9 +15,11 @@
 #include "nodes/lora.h"
 #include "nodes/mask.h"
 #include "nodes/patch.h"
+#include "nodes/preview.h"
 #include "nodes/rebatch.h"
 #include "nodes/sampling.h"
 #include "nodes/step_cache.h"
+#include "nodes/switch.h"
 #include "nodes/text.h"
 #include "nodes/vae.h"
 
@@ -39,7 +41,9 @@ static const NodeDef *const *const families[] = {
     rebatch_nodes,
     mask_nodes,
     logic_nodes,
+    switch_nodes,
     text_nodes,
+    preview_nodes,
     NULL,
 };
 /* clang-format on */

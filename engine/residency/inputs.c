@@ -28,6 +28,33 @@ Status input_list(Host *h, const char *const *suffixes, const char *const **name
     return host_keep_list(h, &found, names, count, err);
 }
 
+static Status annotate(FileList *l, Error *err)
+{
+    static const char mark[] = " [output]";
+    for (size_t i = 0; i < l->count; i++) {
+        size_t n = strlen(l->names[i]);
+        char *name = mem_realloc(l->names[i], n + sizeof mark);
+        if (!name) return error_set(err, E_NOMEM, "no memory for a list of files");
+        memcpy(name + n, mark, sizeof mark);
+        l->names[i] = name;
+    }
+    return OK;
+}
+
+Status output_list(Host *h, const char *const *suffixes, const char *const **names,
+                   size_t *count, Error *err)
+{
+    FileList found = { 0 };
+    TRY(file_list(host_options(h)->output, suffixes, &found, err));
+    keep_top_level(&found);
+    Status status = annotate(&found, err);
+    if (status != OK) {
+        file_list_fini(&found);
+        return status;
+    }
+    return host_keep_list(h, &found, names, count, err);
+}
+
 Status input_file_token(Host *h, const char *name, char token[65], Error *err)
 {
     const char *path = NULL;

@@ -9,6 +9,10 @@
 Status input_list(Host *h, const char *const *suffixes, const char *const **names,
                   size_t *count, Error *err);
 
+/* The same for the output folder; each name ends in " [output]". */
+Status output_list(Host *h, const char *const *suffixes, const char *const **names,
+                   size_t *count, Error *err);
+
 /* SHA-256 of a file named as in a workflow ("a.png [output]"), in hex. */
 Status input_file_token(Host *h, const char *name, char token[65], Error *err);
 
