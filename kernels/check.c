@@ -61,7 +61,7 @@ static KResult check_tables(const KWeight *w)
     if (q->rows < w->row0 + w->n || q->block < 0) return K_BAD_SHAPE;
     if (q->rotate && !k_rotation_fits(q->rotate, w->k)) return K_BAD_SHAPE;
     if (w8 && !q->channel) return K_BAD_SHAPE;
-    if (w->int8_x && !w8 && q->block) return K_BAD_SHAPE;
+    if (k_weight_int8(w) && !w8 && q->block) return K_BAD_SHAPE;
     if (q->scale_type == K_U8 && q->scales &&
         (!q->nested_levels || !q->nested_scales || q->nested_block < 1))
         return K_BAD_SHAPE;

@@ -124,6 +124,58 @@ static void transpose(uint32_t *dst, int nr, const uint32_t *const *rows, int64_
             transpose8(dst + g * nr + j, nr, rows + j, g);
 }
 
+/* Sixteen codes from eight bytes; the even column low or high. */
+GEMM_INLINE __m128i nibbles(const uint8_t *src, bool even_high)
+{
+    __m128i b = _mm_loadl_epi64((const void *)src), mask = _mm_set1_epi8(15);
+    __m128i low = _mm_and_si128(b, mask), high = _mm_and_si128(_mm_srli_epi16(b, 4), mask);
+    return even_high ? _mm_unpacklo_epi8(high, low) : _mm_unpacklo_epi8(low, high);
+}
+
+/* levels[code] for eight codes: both halves of the table are looked at, bit 3 of the code chooses. */
+GEMM_INLINE __m256 look_up(const __m256 levels[2], __m128i codes)
+{
+    __m256i at = _mm256_cvtepu8_epi32(codes);
+    __m256 low = _mm256_permutevar8x32_ps(levels[0], at);
+    __m256 high = _mm256_permutevar8x32_ps(levels[1], at);
+    return _mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32(at, 28)));
+}
+
+/* Codes of the dtypes whose values are levels[code] under one scale, in whole sixteens. */
+static bool decode_levels(const KWeight *w, int64_t row, int64_t first, int64_t count,
+                          float *out)
+{
+    bool even_high = w->dtype == K_NF4 || w->dtype == K_NVFP4;
+    const uint8_t *src = (const uint8_t *)w->data + row * w->row_bytes + first / 2;
+    float plain[16], table[16], whole = w->scale ? *w->scale : 1.0f;
+    RefScales s;
+
+    if (first % 16 || count % 16 || count > REF_SCALES_SPAN || w->quant->block % 16 ||
+        (w->quant->order == K_SCALES_FLAT && w->k % 16))
+        return false;
+    ref_levels(w, plain);
+    ref_scales(w, row, first, count, &s);
+    for (int64_t i = 0, block = 0; i < count; block++) {
+        int64_t end = ref_scale_end(&s, block, count);
+        for (int j = 0; j < 16; j++)
+            table[j] = plain[j] * (s.scale[block] * whole) + s.zero[block];
+        __m256 levels[2] = { _mm256_loadu_ps(table), _mm256_loadu_ps(table + 8) };
+        for (; i < end; i += 16) {
+            __m128i codes = nibbles(src + i / 2, even_high);
+            _mm256_storeu_ps(out + i, look_up(levels, codes));
+            _mm256_storeu_ps(out + i + 8, look_up(levels, _mm_srli_si128(codes, 8)));
+        }
+    }
+    return true;
+}
+
+static bool decode(const KWeight *w, int64_t row, int64_t first, int64_t count, float *out)
+{
+    if (w->dtype == K_NF4 || w->dtype == K_NVFP4 || w->dtype == K_I4 || w->dtype == K_U4)
+        return decode_levels(w, row, first, count, out);
+    return ops_decode(w, row, first, count, out);
+}
+
 static void half(float *dst, const uint16_t *src, int64_t n)
 {
     int64_t i = 0;
@@ -137,8 +189,8 @@ const GemmOps gemm_ops_avx2 = {
     .f32 = { .mr = MR, .nr = NR, .elems = 1, .b_budget = 256 << 10, .tile = tile_f32 },
     .bf16 = { .mr = MR, .nr = NR, .elems = 1, .b_budget = 256 << 10, .tile = tile_f32 },
     .i8 = { .mr = I8_MR, .nr = NR, .elems = 4, .b_budget = 256 << 10, .tile = tile_i8 },
-    .decode = ops_no_decode,
-    .codes = ops_no_codes,
+    .decode = decode,
+    .codes = ops_codes,
     .transpose = transpose,
     .half = half,
     .maximum = ops_maximum,

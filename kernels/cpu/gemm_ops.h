@@ -6,7 +6,9 @@
 #ifndef WEFT_CPU_GEMM_OPS_H
 #define WEFT_CPU_GEMM_OPS_H
 
+#include "kernels/blocks.h"
 #include "kernels/cpu/gemm.h"
+#include "kernels/ref/quant.h"
 
 #include <string.h>
 
@@ -388,18 +390,80 @@ static void ops_descale(float *c, int64_t ldc, int rows, int columns, const floa
             c[r * ldc + j] = (float)(int32_t)ops_bits(c[r * ldc + j]) * (row[r] * column[j]);
 }
 
-__attribute__((unused)) static bool ops_no_decode(const KWeight *w, int64_t row, int64_t first,
-                                                  int64_t count, float *out)
+/* ---- weights ----------------------------------------------------------------------------------------- */
+
+/* int8, or FP8 that is widened already (src NULL), with scales for runs of columns. */
+static void ops_decode_scaled(const KWeight *w, int64_t row, int64_t first, int64_t count,
+                              const int8_t *src, float *out)
 {
-    (void)w, (void)row, (void)first, (void)count, (void)out;
-    return false;
+    RefScales s;
+    float whole = w->scale ? *w->scale : 1.0f;
+
+    ref_scales(w, row, first, count, &s);
+    for (int64_t i = 0, block = 0; i < count; block++) {
+        int64_t end = ref_scale_end(&s, block, count);
+        float by = s.scale[block] * whole;
+        if (src)
+            for (int64_t c = i; c < end; c++)
+                out[c] = (float)src[c] * by;
+        else
+            for (int64_t c = i; c < end; c++)
+                out[c] *= by;
+        i = end;
+    }
 }
 
-__attribute__((unused)) static bool ops_no_codes(const KWeight *w, int64_t row, int64_t first,
-                                                 int64_t count, int8_t *out)
+static bool ops_decode_quant(const KWeight *w, int64_t row, int64_t first, int64_t count,
+                             float *out)
 {
-    (void)w, (void)row, (void)first, (void)count, (void)out;
-    return false;
+    const uint8_t *src = (const uint8_t *)w->data + row * w->row_bytes + first;
+
+    if (count > REF_SCALES_SPAN || (w->dtype != K_I8 && w->dtype != K_F8_E4M3)) return false;
+    if (w->dtype == K_F8_E4M3) ops_fp8(out, src, false, count);
+    ops_decode_scaled(w, row, first, count, w->dtype == K_I8 ? (const int8_t *)src : NULL, out);
+    return true;
+}
+
+/* The dtypes that plain loops decode well: GGUF blocks, int8, FP8 with block scales. */
+static bool ops_decode(const KWeight *w, int64_t row, int64_t first, int64_t count, float *out)
+{
+    const uint8_t *src = (const uint8_t *)w->data + row * w->row_bytes;
+    int64_t block = k_dtype_block_elements(w->dtype);
+
+    if (w->quant) return ops_decode_quant(w, row, first, count, out);
+    if (w->dtype < K_Q4_0 || !block_decoders[w->dtype] || first % block || count % block)
+        return false;
+    block_decoders[w->dtype](src + k_row_bytes(w->dtype, first), count, out);
+    return true;
+}
+
+/* The sixteen int8 of a group first, then a look into them for each code. */
+__attribute__((unused)) static bool ops_codes(const KWeight *w, int64_t row, int64_t first,
+                                              int64_t count, int8_t *out)
+{
+    const float shifter = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
+    const uint8_t *src = (const uint8_t *)w->data + row * w->row_bytes + first / 2;
+    RefScales s;
+    float levels[16];
+    int8_t table[16];
+
+    if (w->dtype != K_W4A8 || first % 2 || count % 2 || count > REF_SCALES_SPAN) return false;
+    ref_levels(w, levels);
+    ref_scales(w, row, first, count, &s);
+    for (int64_t i = 0, block = 0; i < count; block++) {
+        int64_t end = ref_scale_end(&s, block, count);
+        for (int j = 0; j < 16; j++) {
+            float v = levels[j] * s.scale[block];
+            v = v > -127.0f ? v : v == v ? -127.0f : 0.0f;
+            v = v < 127.0f ? v : 127.0f;
+            table[j] = (int8_t)(ops_bits(v + shifter) & 0xffu);
+        }
+        for (; i < end; i += 2) {
+            out[i] = table[src[i / 2] & 15];
+            out[i + 1] = table[src[i / 2] >> 4];
+        }
+    }
+    return true;
 }
 
 #define GEMM_ROW_OPS                                                                           \

@@ -102,6 +102,121 @@ static void zmm_half(float *dst, const uint16_t *src, int64_t n)
     ops_half(dst + i, src + i, n - i);
 }
 
+/* ---- weights of four bits ------------------------------------------------------------------------------- */
+
+/* Sixteen codes from eight bytes; the even column low or high. */
+GEMM_INLINE __m128i zmm_nibbles(const uint8_t *src, bool even_high)
+{
+    __m128i b = _mm_loadl_epi64((const void *)src), mask = _mm_set1_epi8(15);
+    __m128i low = _mm_and_si128(b, mask), high = _mm_and_si128(_mm_srli_epi16(b, 4), mask);
+    return even_high ? _mm_unpacklo_epi8(high, low) : _mm_unpacklo_epi8(low, high);
+}
+
+/* Whether every block of scales begins and ends between whole sixteens of columns. */
+GEMM_INLINE bool zmm_whole_blocks(const KWeight *w, int64_t first, int64_t count)
+{
+    return first % 16 == 0 && count % 16 == 0 && count <= REF_SCALES_SPAN &&
+           (w->quant->block % 16 == 0) && (w->quant->order != K_SCALES_FLAT || w->k % 16 == 0);
+}
+
+/* Codes of the dtypes whose values are levels[code] under one scale. */
+static bool zmm_decode_levels(const KWeight *w, int64_t row, int64_t first, int64_t count,
+                              float *out)
+{
+    bool even_high = w->dtype == K_NF4 || w->dtype == K_NVFP4;
+    const uint8_t *src = (const uint8_t *)w->data + row * w->row_bytes + first / 2;
+    float plain[16], whole = w->scale ? *w->scale : 1.0f;
+    RefScales s;
+
+    if (!zmm_whole_blocks(w, first, count)) return false;
+    ref_levels(w, plain);
+    ref_scales(w, row, first, count, &s);
+    __m512 levels = _mm512_loadu_ps(plain);
+    for (int64_t i = 0, block = 0; i < count; block++) {
+        int64_t end = ref_scale_end(&s, block, count);
+        __m512 table = _mm512_mul_ps(levels, _mm512_set1_ps(s.scale[block] * whole));
+        table = _mm512_add_ps(table, _mm512_set1_ps(s.zero[block]));
+        for (; i < end; i += 16) {
+            __m512i codes = _mm512_cvtepu8_epi32(zmm_nibbles(src + i / 2, even_high));
+            _mm512_storeu_ps(out + i, _mm512_permutexvar_ps(codes, table));
+        }
+    }
+    return true;
+}
+
+/* Sixteen bytes hold 32 codes: the first half in the low nibbles. */
+GEMM_INLINE void zmm_halves(const uint8_t *src, __m512 table, float *out)
+{
+    __m128i b = _mm_loadu_si128((const void *)src), mask = _mm_set1_epi8(15);
+    __m128i low = _mm_and_si128(b, mask), high = _mm_and_si128(_mm_srli_epi16(b, 4), mask);
+    _mm512_storeu_ps(out, _mm512_permutexvar_ps(_mm512_cvtepu8_epi32(low), table));
+    _mm512_storeu_ps(out + 16, _mm512_permutexvar_ps(_mm512_cvtepu8_epi32(high), table));
+}
+
+static void zmm_decode_iq4(const KWeight *w, const uint8_t *src, int64_t count, float *out)
+{
+    __m512 levels = _mm512_cvtepi32_ps(
+        _mm512_cvtepi8_epi32(_mm_loadu_si128((const void *)block_iq4_levels)));
+
+    for (; w->dtype == K_IQ4_NL && count > 0; count -= 32, src += 18, out += 32)
+        zmm_halves(src + 2, _mm512_mul_ps(_mm512_set1_ps(block_load_f16(src)), levels), out);
+    for (; count > 0; count -= 256, src += 136, out += 256) {
+        int high = block_load_u16(src + 2);
+        float d = block_load_f16(src);
+        for (int j = 0; j < 8; j++) {
+            int scale = (src[4 + j / 2] >> (j % 2 * 4) & 15) | (high >> (2 * j) & 3) << 4;
+            __m512 s = _mm512_set1_ps(d * (float)(scale - 32));
+            zmm_halves(src + 8 + j * 16, _mm512_mul_ps(s, levels), out + j * 32);
+        }
+    }
+}
+
+static bool zmm_decode(const KWeight *w, int64_t row, int64_t first, int64_t count, float *out)
+{
+    const uint8_t *src = (const uint8_t *)w->data + row * w->row_bytes;
+    int64_t block = k_dtype_block_elements(w->dtype);
+
+    if (w->dtype == K_NF4 || w->dtype == K_NVFP4 || w->dtype == K_I4 || w->dtype == K_U4)
+        return zmm_decode_levels(w, row, first, count, out);
+    if ((w->dtype == K_IQ4_NL || w->dtype == K_IQ4_XS) && first % block == 0 &&
+        count % block == 0) {
+        zmm_decode_iq4(w, src + k_row_bytes(w->dtype, first), count, out);
+        return true;
+    }
+    return ops_decode(w, row, first, count, out);
+}
+
+/* The sixteen int8 that the codes of a group stand for. */
+GEMM_INLINE __m128i zmm_int8_levels(__m512 levels, float scale)
+{
+    __m512 v = _mm512_mul_ps(levels, _mm512_set1_ps(scale));
+    v = _mm512_min_ps(_mm512_max_ps(v, _mm512_set1_ps(-127)), _mm512_set1_ps(127));
+    return _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(v));
+}
+
+static bool zmm_codes(const KWeight *w, int64_t row, int64_t first, int64_t count, int8_t *out)
+{
+    const uint8_t *src = (const uint8_t *)w->data + row * w->row_bytes + first / 2;
+    float plain[16];
+    RefScales s = { .scale = { 1 }, .head = count };
+    bool w4a8 = w->dtype == K_W4A8;
+
+    if (w->dtype != K_I4 && !(w4a8 && zmm_whole_blocks(w, first, count)))
+        return ops_codes(w, row, first, count, out);
+    if (first % 16 || count % 16) return false;
+    if (w4a8) ref_scales(w, row, first, count, &s);
+    ref_levels(w, plain);
+    __m512 levels = _mm512_loadu_ps(plain);
+    for (int64_t i = 0, block = 0; i < count; block++) {
+        int64_t end = ref_scale_end(&s, block, count);
+        __m128i table = zmm_int8_levels(levels, s.scale[block]);
+        for (; i < end; i += 16)
+            _mm_storeu_si128((void *)(out + i),
+                             _mm_shuffle_epi8(table, zmm_nibbles(src + i / 2, false)));
+    }
+    return true;
+}
+
 /* ---- attention ---------------------------------------------------------------------------------------- */
 
 static float zmm_maximum(const float *s, int64_t n)
@@ -273,7 +388,7 @@ static void zmm_store(const GemmStore *s)
     }
 #define ZMM_ROW_OPS                                                                            \
     .transpose = zmm_transpose, .half = zmm_half, .maximum = zmm_maximum,                      \
-    .exponentials = zmm_exponentials, .store = zmm_store, .decode = ops_no_decode,             \
-    .codes = ops_no_codes, GEMM_ROW_OPS
+    .exponentials = zmm_exponentials, .store = zmm_store, .decode = zmm_decode,                \
+    .codes = zmm_codes, GEMM_ROW_OPS
 
 #endif

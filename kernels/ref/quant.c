@@ -203,14 +203,18 @@ static float value_of(const KWeight *w, int code, float scale, float zero)
     }
 }
 
+static float zero_at(const KWeight *w, int64_t row, int64_t column)
+{
+    const KQuant *q = w->quant;
+    return q->zeros ? table_value(q, q->zeros, scale_index(w, row, column)) : 0.0f;
+}
+
 /* Columns [first, first+count) of one row, all of one scale. */
 static void decode_run(const KWeight *w, int64_t row, int64_t first, int64_t count, float *out)
 {
-    const KQuant *q = w->quant;
     const uint8_t *src = (const uint8_t *)w->data + row * w->row_bytes;
-    int64_t at = scale_index(w, w->row0 + row, first);
     float scale = scale_at(w, w->row0 + row, first) * (w->scale ? *w->scale : 1.0f);
-    float zero = q->zeros ? table_value(q, q->zeros, at) : 0.0f;
+    float zero = zero_at(w, w->row0 + row, first);
 
     for (int64_t c = 0; c < count; c++)
         out[c] = value_of(w, raw_code(w->dtype, src, w->k, first + c), scale, zero);
@@ -244,6 +248,36 @@ KResult ref_decode_quant(const KWeight *w, int64_t row, int64_t first, int64_t c
 }
 
 /* ---- rotation, column scales, low-rank addition -------------------------------------------------------- */
+
+void ref_levels(const KWeight *w, float out[16])
+{
+    for (int code = 0; code < 16; code++)
+        out[code] = value_of(w, code, 1.0f, 0.0f);
+}
+
+/* Index of the scale behind the one at `index`, whose block has number `block` in its row. */
+static int64_t next_index(const KQuant *q, int64_t index, int64_t block)
+{
+    if (q->order == K_SCALES_COLUMNS) return index + q->rows;
+    if (q->order == K_SCALES_TILED) return block % 4 == 3 ? index + 512 - 3 : index + 1;
+    return index + 1;
+}
+
+void ref_scales(const KWeight *w, int64_t row, int64_t first, int64_t count, RefScales *out)
+{
+    const KQuant *q = w->quant;
+    int64_t r = w->row0 + row, index = scale_index(w, r, first);
+    int64_t block = first / (q->block ? q->block : w->k), n = 0;
+
+    out->head = scale_run(w, r, first);
+    out->block = q->block ? q->block : w->k;
+    for (int64_t at = 0; at < count && n <= REF_SCALES_SPAN;
+         at = out->head + (n - 1) * out->block) {
+        out->scale[n] = q->scales ? table_value(q, q->scales, index) : 1.0f;
+        out->zero[n++] = q->zeros ? table_value(q, q->zeros, index) : 0.0f;
+        index = next_index(q, index, block++);
+    }
+}
 
 bool k_rotation_fits(int64_t group, int64_t k)
 {
