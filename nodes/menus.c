@@ -67,6 +67,30 @@ Status lora_options(struct Host *host, const char *const **names, size_t *count,
     return model_files(host, "loras", names, count, err);
 }
 
+Status controlnet_options(struct Host *host, const char *const **names, size_t *count,
+                          Error *err)
+{
+    return model_files(host, "controlnet", names, count, err);
+}
+
+Status clip_vision_options(struct Host *host, const char *const **names, size_t *count,
+                           Error *err)
+{
+    return model_files(host, "clip_vision", names, count, err);
+}
+
+Status style_model_options(struct Host *host, const char *const **names, size_t *count,
+                           Error *err)
+{
+    return model_files(host, "style_models", names, count, err);
+}
+
+Status model_patch_options(struct Host *host, const char *const **names, size_t *count,
+                           Error *err)
+{
+    return model_files(host, "model_patches", names, count, err);
+}
+
 static const char *const picture_suffixes[] = { ".png", ".jpg", ".jpeg", ".bmp",
                                                 ".gif", ".tga", ".psd",  ".webp",
                                                 ".pgm", ".ppm", NULL };

@@ -19,6 +19,14 @@ Status checkpoint_options(struct Host *host, const char *const **names, size_t *
                           Error *err);
 Status lora_options(struct Host *host, const char *const **names, size_t *count, Error *err);
 
+Status controlnet_options(struct Host *host, const char *const **names, size_t *count,
+                          Error *err);
+Status clip_vision_options(struct Host *host, const char *const **names, size_t *count,
+                           Error *err);
+Status style_model_options(struct Host *host, const char *const **names, size_t *count,
+                           Error *err);
+Status model_patch_options(struct Host *host, const char *const **names, size_t *count,
+                           Error *err);
 Status upscale_model_options(struct Host *host, const char *const **names, size_t *count,
                              Error *err);
 

@@ -2,6 +2,7 @@
 #include "nodes/table.h"
 
 #include "nodes/conditioning.h"
+#include "nodes/controlnet.h"
 #include "nodes/facts.h"
 #include "nodes/gguf.h"
 #include "nodes/guidance.h"
@@ -21,6 +22,7 @@
 #include "nodes/step_cache.h"
 #include "nodes/switch.h"
 #include "nodes/text.h"
+#include "nodes/style.h"
 #include "nodes/vae.h"
 
 /* clang-format off */
@@ -30,7 +32,7 @@ static const NodeDef *const *const families[] = {
     lora_nodes,
     patch_nodes, guidance_nodes,
     step_cache_nodes,
-    conditioning_nodes,
+    conditioning_nodes, controlnet_nodes, style_nodes,
     latent_nodes,
     latent_edit_nodes,
     sampling_nodes,

@@ -107,18 +107,15 @@ static void add(List *l, int64_t rows, int64_t columns, const char *format, ...)
     va_end(args);
 }
 
-/* A convolution's weight. */
-static void add_conv(List *l, int64_t out, int64_t in, int64_t side, const char *format, int i)
-    __attribute__((format(printf, 5, 0)));
-static void add_conv(List *l, int64_t out, int64_t in, int64_t side, const char *format, int i)
+/* Convolution i of a network, weight and bias. */
+static void add_conv(List *l, int64_t out, int64_t in, int64_t side, const char *net, int i)
 {
-    char name[64];
-    snprintf(name, sizeof name, format, i);
-    add(l, out, in, "%s", name);
+    add(l, out, in, "%s.%d.weight", net, i);
     if (l->failed) return;
     WeightsShape *s = &l->rows[l->count - 1];
     s->ndim = 4;
     s->shape[2] = s->shape[3] = side;
+    add(l, out, 0, "%s.%d.bias", net, i);
 }
 
 /* A matrix, and its bias in FLUX.1. */
@@ -206,10 +203,8 @@ static void add_control(List *l, const Published *m)
         add(l, d, 0, "controlnet_single_blocks.%d.bias", i);
     }
     if (m->modes) add(l, m->modes, d, "controlnet_mode_embedder.weight");
-    for (int i = 0; m->kind == CONTROL_XLABS && i < 16; i += 2) {
-        add_conv(l, 16, i ? 16 : 3, 3, "input_hint_block.%d.weight", i);
-        add(l, 16, 0, "input_hint_block.%d.bias", i);
-    }
+    for (int i = 0; m->kind == CONTROL_XLABS && i < 16; i += 2)
+        add_conv(l, 16, i ? 16 : 3, 3, "input_hint_block", i);
 }
 
 static void list_tensors(const Published *m, List *l)

@@ -118,7 +118,8 @@ static void compare_default(const NodeDef *def, const Socket *s, const Json *fac
 static const struct Difference {
     const char *class_type, *input;
 } differences[] = {
-    { "CustomCombo", "index" },   /* the reference takes it beside its declared inputs */
+    { "CustomCombo", "index" }, /* the reference takes it beside its declared inputs */
+    { "SetUnionControlNetType", "type" }, /* the types of InstantX came later */
     { "CLIPLoaderGGUF", "type" }, /* flux2 and ovis, as the core's CLIPLoader has them */
 };
 
