@@ -3,16 +3,20 @@
 
 #include <string.h>
 
-#include "engine/base/mem.h"
+#include "engine/models/attention_mask.h"
 #include "engine/models/concat.h"
+#include "engine/models/style_tokens.h"
+
+/* Stands for the bias in dummy runs, which keep none. */
+static const float dummy_bias[1];
 
 void run_state_fini(RunState *s, Host *h)
 {
     tensor_unref(s->mask);
-    for (int i = 0; i < MODEL_MAX_CONTROLS; i++) {
-        mem_free(s->rooms[i].memory);
-        host_hold(h, -(int64_t)s->rooms[i].size);
-    }
+    for (int i = 0; i < MODEL_MAX_CONTROLS; i++)
+        room_fini(&s->controls[i], h);
+    room_fini(&s->bias, h);
+    kv_fini(&s->kv, h);
     memset(s, 0, sizeof *s);
 }
 
@@ -21,6 +25,7 @@ void inputs_fini(CallInputs *in)
     for (int k = 0; k < MODEL_MAX_REFS; k++)
         tensor_unref(in->refs[k]);
     tensor_unref(in->concat);
+    tensor_unref(in->style);
 }
 
 static Status read_references(const InputSource *from, const CondEntry *cond, CallInputs *in,
@@ -96,20 +101,13 @@ static Status check_control(const InputSource *from, const CondEntry *cond,
 static Status make_room(const InputSource *from, CallInputs *in, int i, int64_t tokens,
                         Error *err)
 {
-    ControlRoom *room = &from->state->rooms[i];
+    Room *room = &from->state->controls[i];
     const ControlNet *net = control_net(in->controls[i]);
     ControlShape shape = controlnet_shape(net);
     size_t size = controlnet_bytes(net, tokens);
     int count = shape.doubles + shape.singles;
 
-    if (size > room->size) {
-        mem_free(room->memory);
-        room->memory = NULL;
-        host_hold(from->host, (int64_t)size - (int64_t)room->size);
-        room->size = size;
-        if (!host_dummy(from->host) && !(room->memory = mem_aligned(64, size)))
-            return error_set(err, E_NOMEM, "no memory for residuals of %zu MiB", size >> 20);
-    }
+    TRY(room_make(room, from->host, size, err));
     for (int k = 0; k < count; k++)
         in->places[i][k] =
             room->memory ? (char *)room->memory + size / (size_t)count * (size_t)k : NULL;
@@ -165,12 +163,85 @@ static Status run_controls(CallInputs *in, int64_t b, ForwardCall *f, Error *err
     return OK;
 }
 
+/* ---- style tokens, attention bias ------------------------------------------------------------------------- */
+
+static Status check_tokens(const InputSource *from, const StyleTokens *t, Error *err)
+{
+    if (t->rows->shape[1] == from->dims->width && strcmp(from->family->name, "flux1") == 0)
+        return OK;
+    error_set(err, E_SHAPE,
+              "the style reference gives tokens of width %lld, the model %s has %lld",
+              (long long)t->rows->shape[1], from->family->name, (long long)from->dims->width);
+    error_fix(err, "use a FLUX.1 model");
+    return E_SHAPE;
+}
+
+/* All style tokens in one value, the last patch's first. */
+static Status read_style(const InputSource *from, CallInputs *in, Error *err)
+{
+    const Patch *p;
+
+    for (int i = 0; (p = patch_set_find(from->patches, PATCH_TOKENS, i)); i++) {
+        const StyleTokens *t = (const StyleTokens *)(const void *)p->object;
+        const Tensor *parts[2] = { t->rows, in->style };
+        Tensor *joined = NULL;
+        TRY(check_tokens(from, t, err));
+        TRY(tensor_concat(parts, in->style ? 2 : 1, 0, &joined, err));
+        tensor_unref(in->style);
+        in->style = joined;
+    }
+    return OK;
+}
+
+static Status check_bias(const InputSource *from, const CondEntry *cond, const AttentionMask *m,
+                         Error *err)
+{
+    if (m->text > cond->embed->shape[1])
+        return error_set(err, E_SHAPE,
+                         "a style model's attention mask is of %lld text tokens, the "
+                         "conditioning has %lld",
+                         (long long)m->text, (long long)cond->embed->shape[1]);
+    if (!patch_set_find(from->patches, PATCH_KV, 0) || cond->reference_count == 0) return OK;
+    error_set(err, E_UNSUPPORTED,
+              "kept keys of references and a style model's attention bias do not go together");
+    error_fix(err, "take FluxKVCache out, or set strength_type to multiply");
+    return E_UNSUPPORTED;
+}
+
+/* The bias over all rows: style, padding, text, target, references. */
+static Status read_bias(const InputSource *from, const DenoiseCall *call, CallInputs *in,
+                        Error *err)
+{
+    const CondEntry *cond = call->cond;
+    const AttentionMask *m = (const AttentionMask *)(const void *)cond->extra;
+    const PosLayout *l = &from->dims->positions;
+    int64_t text = cond->embed->shape[1], before = in->style ? in->style->shape[0] : 0,
+            refs = 0;
+
+    if (!m) return OK;
+    TRY(check_bias(from, cond, m, err));
+    if (text < from->dims->context_pad) before += from->dims->context_pad - text;
+    int64_t target = pos_tokens(l, (PosSize){ call->x->shape[2], call->x->shape[3] });
+    for (int k = 0; k < cond->reference_count; k++)
+        refs += pos_tokens(l, in->ref_sizes[k]);
+    size_t n = (size_t)(before + text + target + refs);
+    TRY(room_make(&from->state->bias, from->host, n * n * sizeof(float), err));
+    in->bias = from->state->bias.memory;
+    if (in->bias)
+        attention_mask_fill(m, before, text, target, refs, from->state->bias.memory);
+    else
+        in->bias = dummy_bias; /* says that there is one; never read */
+    return OK;
+}
+
 /* ---- the call ----------------------------------------------------------------------------------------------- */
 
 Status inputs_read(const InputSource *from, const DenoiseCall *call, CallInputs *in, Error *err)
 {
     TRY(read_references(from, call->cond, in, err));
     TRY(read_concat(from, call, in, err));
+    TRY(read_style(from, in, err));
+    TRY(read_bias(from, call, in, err));
     return read_controls(from, call, in, err);
 }
 
@@ -179,7 +250,6 @@ Status inputs_of_item(const InputSource *from, const DenoiseCall *call, CallInpu
 {
     const CondEntry *cond = call->cond;
 
-    (void)from;
     *f = (ForwardCall){ .x = batch_item(call->x, b),
                         .size = { call->x->shape[2], call->x->shape[3] },
                         .sigma = call->sigma,
@@ -196,6 +266,11 @@ Status inputs_of_item(const InputSource *from, const DenoiseCall *call, CallInpu
                         .n_refs = cond->reference_count,
                         .method = cond->method,
                         .skip = call->skip,
+                        .style = in->style ? tensor_f32(in->style) : NULL,
+                        .style_rows = in->style ? in->style->shape[0] : 0,
+                        .bias = in->bias,
                         .out = batch_item(call->out, b) };
+    if (f->n_refs && patch_set_find(from->patches, PATCH_KV, 0))
+        TRY(kv_use(&from->state->kv, from->model, from->host, cond, f, err));
     return run_controls(in, b, f, err);
 }

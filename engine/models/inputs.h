@@ -1,26 +1,23 @@
-/* inputs.h - what one call of the denoiser reads beside latent and text: references, extra channels,
- * residuals of ControlNets, style tokens, an attention bias.
+/* inputs.h - what one call of the denoiser reads beside latent and text: references or what is kept of them,
+ * extra channels, residuals of ControlNets, style tokens, an attention bias.
  */
 #ifndef WEFT_MODELS_INPUTS_H
 #define WEFT_MODELS_INPUTS_H
 
 #include "engine/models/control.h"
-
-/* Memory for the residuals of one ControlNet. */
-typedef struct ControlRoom {
-    void *memory; /* owned; NULL in dummy runs */
-    size_t size;  /* counted with the host */
-} ControlRoom;
+#include "engine/models/kv.h"
 
 /* What a model keeps from call to call of a run. Zero-initialise. */
 typedef struct RunState {
     Tensor *mask; /* of the run's latent; one reference owned; NULL = none */
-    ControlRoom rooms[MODEL_MAX_CONTROLS];
+    Room controls[MODEL_MAX_CONTROLS], bias;
+    KvStore kv;
 } RunState;
 void run_state_fini(RunState *s, Host *h);
 
 /* Whose inputs they are; all borrowed. */
 typedef struct InputSource {
+    const Model *model;
     Host *host;
     Component *component; /* of the model */
     const ModelDims *dims;
@@ -35,6 +32,8 @@ typedef struct CallInputs {
     const float *ref_data[MODEL_MAX_REFS];
     PosSize ref_sizes[MODEL_MAX_REFS];
     Tensor *concat;                        /* owned; [B, extra, h, w] or NULL */
+    Tensor *style;                         /* owned; [rows, D] or NULL */
+    const float *bias;                     /* borrowed from the state; NULL = none */
     Control *controls[MODEL_MAX_CONTROLS]; /* borrowed; those that act now */
     ForwardControl residuals[MODEL_MAX_CONTROLS];
     void *places[MODEL_MAX_CONTROLS][2 * MODEL_MAX_SKIPS];

@@ -413,7 +413,8 @@ static void to_estimate(const float *x, float sigma, float *out, int64_t n)
 
 static InputSource input_source(Model *m)
 {
-    return (InputSource){ .host = m->core->host,
+    return (InputSource){ .model = m,
+                          .host = m->core->host,
                           .component = &m->core->component,
                           .dims = &m->dims,
                           .family = m->core->family,

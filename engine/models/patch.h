@@ -16,9 +16,11 @@
     X(PATCH_ATTENTION, "attention override", true) /* text: the kernel asked for */            \
     X(PATCH_SAMPLING, "model sampling", true)      /* ModelSampling */                         \
     X(PATCH_BLOCK, "block patch", false)           /* an object that a model family knows */   \
-    X(PATCH_COMPILE, "compile", true)              /* text: the options asked for */           \
-    X(PATCH_GUIDE, "guidance function", false)     /* GuidanceHook */                          \
-    X(PATCH_CACHE, "step cache", false)            /* an object that the denoise call asks */
+    X(PATCH_TOKENS, "style tokens", false)         /* StyleTokens: rows before the text */     \
+    X(PATCH_KV, "reference cache", true)       /* text alone: keys of references are kept */   \
+    X(PATCH_COMPILE, "compile", true)          /* text: the options asked for */               \
+    X(PATCH_GUIDE, "guidance function", false) /* GuidanceHook */                              \
+    X(PATCH_CACHE, "step cache", false)        /* an object that the denoise call asks */
 
 typedef enum PatchKind {
 #define PATCH_ENUM(kind, text, slot) kind,

@@ -322,14 +322,6 @@ void cond_set_concat(Cond *c, const Tensor *latent, const Tensor *mask)
     }
 }
 
-void cond_set_extra(Cond *c, const Ref *extra)
-{
-    for (int i = 0; i < c->count; i++) {
-        ref_drop(c->entries[i].extra);
-        c->entries[i].extra = ref_take(extra);
-    }
-}
-
 Status cond_append_reference(Cond *c, const Tensor *latent, Error *err)
 {
     for (int i = 0; i < c->count; i++) {

@@ -89,7 +89,6 @@ void cond_set_mask(Cond *c, const Tensor *mask, double strength, bool bounds);
 void cond_set_range(Cond *c, double start_percent, double end_percent);
 void cond_set_method(Cond *c, RefMethod method);
 void cond_set_concat(Cond *c, const Tensor *latent, const Tensor *mask); /* NULL = leave out */
-void cond_set_extra(Cond *c, const Ref *extra);
 Status cond_append_reference(Cond *c, const Tensor *latent, Error *err);
 Status cond_append_control(Cond *c, const Ref *control, bool to_uncond, Error *err);
 /* Tokens of one more embedding [1,N,C] after those of every entry (style models). */

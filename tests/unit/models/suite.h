@@ -21,6 +21,8 @@ int group_flux2(void);
 int group_cost(void);
 int group_reuse(void);
 int group_controlnet(void);
+int group_style(void);
+int group_kv(void);
 
 /* <shared>/vectors/<name> into buf; skips the test when the folder is absent. */
 void vector_path(const char *name, char *buf, size_t size);
