@@ -5,6 +5,7 @@
 #include "engine/program/ops.h"
 
 enum { OP_MAX_FIELDS = 8, PROG_ALIGN = 64 };
+enum { LINEAR_NORM_SCALE = 4 }; /* place among the fields of a linear, ops.c */
 
 typedef enum OpKind {
 #define OP_ENUM(op, Desc) OP_##op,

@@ -173,6 +173,8 @@ typedef struct ProgOpInfo {
     KDtype weight;  /* K_DTYPE_COUNT = it has none */
     int64_t rows;   /* first dimension of the first operand */
     int64_t n, k;   /* of the weight; 0 = it has none */
+    bool normed;    /* a product that norms its rows first */
+    bool norm_bf16; /* and rounds them to BF16 */
 } ProgOpInfo;
 bool prog_op_info(const Program *p, int index, ProgOpInfo *out);
 

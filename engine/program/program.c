@@ -382,6 +382,10 @@ double prog_flops(const Program *p)
 static void describe_operand(const Program *p, const Op *op, ProgOpInfo *out)
 {
     const KWeight *w = op_weight(op);
+    if (op->kind == OP_linear) {
+        out->normed = value_is(op->args[LINEAR_NORM_SCALE]);
+        out->norm_bf16 = out->normed && op->desc.linear.norm_bf16;
+    }
     if (value_is(op->args[0])) {
         out->operand = p->vals[op->args[0]].view.dtype;
         out->rows = p->vals[op->args[0]].view.shape[0];

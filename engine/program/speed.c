@@ -31,6 +31,7 @@ struct Speed {
 /* A probe: one operation of a given size. Builds it into p, whose operands have dtype t. */
 typedef struct Probe {
     KDtype operand, weight;
+    bool normed, norm_bf16;
     int64_t rows, size;
     void *data; /* memory for the weight */
 } Probe;
@@ -73,6 +74,10 @@ static void build_linear(Program *p, const Probe *b)
 {
     prog_linear(p, &(PLinear){ .x = matrix(p, b->operand, b->rows, b->size),
                                .w = weight_of(b, b->size, b->size),
+                               .norm_scale = b->normed ? vector(p, b->size) : 0,
+                               .norm_shift = b->normed ? vector(p, b->size) : 0,
+                               .norm_eps = 1e-6f,
+                               .norm_bf16 = b->norm_bf16,
                                .out = b->operand });
 }
 
@@ -340,11 +345,14 @@ done:
 
 /* ---- curves ---------------------------------------------------------------------------------- */
 
-static void make_key(const Kind *kind, KDtype operand, KDtype weight, char key[KEY_SIZE])
+static void make_key(const Kind *kind, const Probe *b, char key[KEY_SIZE])
 {
-    bool weighted = weight < K_DTYPE_COUNT;
-    snprintf(key, KEY_SIZE, "%s/%s%s%s", kind->name, k_dtype_name(operand), weighted ? "/" : "",
-             weighted ? k_dtype_name(weight) : "");
+    bool weighted = b->weight < K_DTYPE_COUNT;
+    snprintf(key, KEY_SIZE, "%s/%s%s%s%s", kind->name, k_dtype_name(b->operand),
+             b->norm_bf16 ? "-norm-BF16"
+             : b->normed  ? "-norm"
+                          : "",
+             weighted ? "/" : "", weighted ? k_dtype_name(b->weight) : "");
 }
 
 static Curve *find_curve(Speed *s, const char *key)
@@ -354,22 +362,28 @@ static Curve *find_curve(Speed *s, const char *key)
     return NULL;
 }
 
-static Status curve_for(Speed *s, const Kind *kind, KDtype operand, KDtype weight,
-                        const Curve **out, Error *err)
+/* What decides about speed beside the size. Only products read their weight in its own format. */
+static Probe probe_of(const Kind *kind, const ProgOpInfo *op)
+{
+    return (Probe){ .operand = op->operand == K_BF16 ? K_BF16 : K_F32,
+                    .weight = kind->by_bytes ? K_DTYPE_COUNT : op->weight,
+                    .normed = op->normed,
+                    .norm_bf16 = op->norm_bf16 };
+}
+
+static Status curve_for(Speed *s, const Kind *kind, const ProgOpInfo *op, const Curve **out,
+                        Error *err)
 {
     char key[KEY_SIZE];
+    Probe probe = probe_of(kind, op);
 
-    /* Only products read their weight in its own format. */
-    if (kind->by_bytes) weight = K_DTYPE_COUNT;
-    if (operand != K_F32 && operand != K_BF16) operand = K_F32;
-    make_key(kind, operand, weight, key);
+    make_key(kind, &probe, key);
     Curve *c = find_curve(s, key);
     if (!c) {
         Curve made = { 0 };
         if (s->count == MAX_CURVES)
             return error_set(err, E_LIMIT, "more than %d kinds of operations", MAX_CURVES);
         snprintf(made.key, sizeof made.key, "%s", key);
-        Probe probe = { .operand = operand, .weight = weight };
         TRY(measure_curve(s, kind, probe, &made, err));
         c = &s->curves[s->count++];
         *c = made;
@@ -442,7 +456,7 @@ Status speed_program(Speed *s, const Program *p, double *seconds, Error *err)
     for (int i = 0; prog_op_info(p, i, &op); i++) {
         const Kind *kind = kind_of(op.name);
         const Curve *c = NULL;
-        TRY(curve_for(s, kind, op.operand, op.weight, &c, err));
+        TRY(curve_for(s, kind, &op, &c, err));
         sum += op_seconds(kind, c, &op);
     }
     *seconds = sum;
