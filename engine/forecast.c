@@ -372,6 +372,20 @@ static int64_t bare_process(const Host *h)
     return bare + COMPUTE_CODE + host_context((Host *)(uintptr_t)h)->threads * THREAD_STACK;
 }
 
+/* Seconds for reading what is not in the page cache. */
+static double disk_seconds(const Plan *plan)
+{
+    enum { WORTH_A_PROBE = 128 << 20 };
+    double seconds = 0;
+
+    for (int i = 0; i < plan->n_components; i++) {
+        const PlanComponent *c = &plan->components[i];
+        double rate = c->cold > WORTH_A_PROBE ? machine_read_rate(c->file) : 0;
+        if (rate > 0) seconds += (double)c->cold / rate;
+    }
+    return seconds;
+}
+
 static void finish(Forecast *f)
 {
     Plan *plan = f->plan;
@@ -380,6 +394,7 @@ static void finish(Forecast *f)
         plan->components[i].bytes = f->held[i].bytes + f->held[i].merged;
         if (f->held[i].in_ram) plan->components[i].last = plan->count - 1;
     }
+    if (f->options->speed) plan->disk_seconds = disk_seconds(plan);
     plan->vram = 0;
     plan->device = host_backend(f->host)->name;
     plan->residency = host_options(f->host)->residency == RESIDENCY_HYBRID       ? "hybrid"

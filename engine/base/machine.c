@@ -1,11 +1,15 @@
 /* machine.c - what the operating system tells about this process and its machine. */
 #include "engine/base/machine.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
+
+#include "engine/base/mem.h"
 
 /* The number after "key:" in a file of lines "key:   123 kB", in bytes; -1 when it is not there. */
 static int64_t kib_of(const char *path, const char *key)
@@ -76,4 +80,26 @@ int64_t machine_cold_bytes(const void *data, size_t size)
         at += pages * page;
     }
     return cold;
+}
+
+double machine_read_rate(const char *path)
+{
+    enum { BLOCK = 8 << 20, BLOCKS = 8 };
+    struct timespec began, ended;
+    void *buffer = mem_aligned(4096, BLOCK);
+    int fd = buffer ? open(path, O_RDONLY | O_DIRECT | O_CLOEXEC) : -1;
+    int64_t got = 0;
+
+    clock_gettime(CLOCK_MONOTONIC, &began);
+    for (int i = 0; fd >= 0 && i < BLOCKS; i++) {
+        ssize_t n = read(fd, buffer, BLOCK);
+        if (n <= 0) break;
+        got += n;
+    }
+    clock_gettime(CLOCK_MONOTONIC, &ended);
+    if (fd >= 0) close(fd);
+    mem_free(buffer);
+    double seconds = (double)(ended.tv_sec - began.tv_sec) +
+                     (double)(ended.tv_nsec - began.tv_nsec) * 1e-9;
+    return got > 0 && seconds > 0 ? (double)got / seconds : 0;
 }

@@ -19,4 +19,8 @@ void machine_cpu(char *buf, size_t size);
  * system does not say. */
 int64_t machine_cold_bytes(const void *data, size_t size);
 
+/* Bytes per second at which a file comes from its disk, past the page cache, from reading a part of it; 0
+ * when it cannot be told. */
+double machine_read_rate(const char *path);
+
 #endif
