@@ -10,6 +10,7 @@
 #include "engine/base/machine.h"
 #include "engine/base/mem.h"
 #include "engine/graph/run.h"
+#include "engine/guide.h"
 #include "engine/program/ops.h"
 #include "engine/sampling/cond.h"
 #include "engine/sampling/latent.h"
@@ -362,6 +363,11 @@ static void after_node(void *user, const GraphNode *node, const NodeResult *resu
     s->cost.seconds += (seconds > 0 ? seconds : 0) + f->program_seconds;
 }
 
+static const char *guide_node(void *user, const char *node)
+{
+    return guide_family(user, node);
+}
+
 /* ---- the pass -------------------------------------------------------------------------------- */
 
 /* What the process holds beside its counted heap. */
@@ -411,6 +417,7 @@ Status forecast_graph(Graph *g, const CheckReport *report, const ForecastOptions
     host.dummy = true;
     TRY(host_new(&host, &f.host, err));
     host_set_menus(f.host, options->menus);
+    host_set_guide(f.host, &(HostGuide){ guide_node, g });
     events_listen(host_events(f.host), hear, &f);
     f.process = bare_process(f.host);
     if (options->speed) plan->start_seconds = events_seconds_since_exec();

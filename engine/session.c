@@ -11,6 +11,7 @@
 #include "engine/forecast.h"
 #include "engine/formats/png_meta.h"
 #include "engine/graph/parse_ui.h"
+#include "engine/guide.h"
 #include "nodes/script.h"
 #include "nodes/table.h"
 
@@ -321,6 +322,11 @@ Status workflow_plan(Workflow *w, const CheckReport *report, Plan **out, Error *
     return workflow_plan_on(w, report, host_options(w->session->host), NULL, out, err);
 }
 
+static const char *guide_node(void *user, const char *node)
+{
+    return guide_family(user, node);
+}
+
 Status workflow_run(Workflow *w, const CheckReport *report, RunStats *stats, Error *err)
 {
     Session *s = w->session;
@@ -329,7 +335,9 @@ Status workflow_run(Workflow *w, const CheckReport *report, RunStats *stats, Err
     RunOptions options = {
         .host = s->host, .events = events, .cache = s->cache, .check = &check
     };
+    host_set_guide(s->host, &(HostGuide){ guide_node, w->graph });
     Status status = run_graph(w->graph, report, &options, stats, err);
+    host_set_guide(s->host, &(HostGuide){ NULL, NULL });
     if (status != OK) error_at_file(err, w->path, -1);
     return status;
 }

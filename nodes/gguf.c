@@ -97,7 +97,8 @@ static Status unet_run(NodeCall *call)
 
     TRY(find_file(call, "diffusion_models", in->unet_name, &path));
     if (!path) {
-        TRY(model_open_published(call->host, in->unet_name, &out->model, &what, call->err));
+        TRY(model_open_published(call->host, in->unet_name, host_family(call->host, call->id),
+                                 &out->model, &what, call->err));
         note(call, in->unet_name, what);
         return OK;
     }

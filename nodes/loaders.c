@@ -91,7 +91,8 @@ static Status unet_run(NodeCall *call)
     Status status = open_weights(call->host, "diffusion_models", in->unet_name,
                                  cast_from_name(in->weight_dtype), &w, &path, call->err);
     if (may_miss(call, status)) {
-        TRY(model_open_published(call->host, in->unet_name, &out->model, &what, call->err));
+        TRY(model_open_published(call->host, in->unet_name, host_family(call->host, call->id),
+                                 &out->model, &what, call->err));
         tell_published(call, in->unet_name, what);
         return OK;
     }
@@ -246,7 +247,8 @@ static Status vae_run(NodeCall *call)
     const char *path = NULL, *what = NULL;
     Status status = open_weights(call->host, "vae", in->vae_name, K_F32, &w, &path, call->err);
     if (may_miss(call, status)) {
-        TRY(vae_open_published(call->host, in->vae_name, &out->vae, &what, call->err));
+        TRY(vae_open_published(call->host, in->vae_name, host_family(call->host, call->id),
+                               &out->vae, &what, call->err));
         tell_published(call, in->vae_name, what);
         return OK;
     }
@@ -301,9 +303,9 @@ static Status checkpoint_published(NodeCall *call, const CheckpointIn *in, Check
     const char *like = strstr(in->ckpt_name, "schnell") ? "flux1-schnell.safetensors"
                                                         : "flux1-dev.safetensors";
     const char *model = NULL, *vae = NULL;
-    TRY(model_open_published(call->host, like, &out->model, &model, call->err));
+    TRY(model_open_published(call->host, like, NULL, &out->model, &model, call->err));
     TRY(text_encoder_open(call->host, encoders, 2, "flux", &out->clip, call->err));
-    TRY(vae_open_published(call->host, "ae.safetensors", &out->vae, &vae, call->err));
+    TRY(vae_open_published(call->host, "ae.safetensors", NULL, &out->vae, &vae, call->err));
     tell_published(call, in->ckpt_name, model);
     return OK;
 }

@@ -40,7 +40,7 @@ static const Published table[] = {
     { "FLUX.1 dev",      { "flux", "dev", NULL },    3072,  4096,  64, 19, 38, true,  true, CONTROL_XLABS, 0, 0 },
 };
 /* clang-format on */
-enum { KLEIN_4B = 1 };
+enum { KLEIN_4B = 1, FLUX1_DEV = 9 };
 
 /* clang-format off */
 static const Published controlnets[] = {
@@ -238,23 +238,24 @@ static Status published_weights(const Published *m, const char *name, Weights **
 {
     List l = { 0 };
     Status status = OK;
+    KDtype type = holds(name, "fp8") ? K_F8_E4M3 : K_BF16;
 
     list_tensors(m, &l);
     if (l.failed)
         status = error_set(err, E_NOMEM, "out of memory");
     else
-        status = weights_from_shapes(name, K_BF16, l.rows, l.count, out, err);
+        status = weights_from_shapes(name, type, l.rows, l.count, out, err);
     mem_free(l.rows);
     return status;
 }
 
-Status model_open_published(Host *h, const char *name, Model **out, const char **what,
-                            Error *err)
+Status model_open_published(Host *h, const char *name, const char *family, Model **out,
+                            const char **what, Error *err)
 {
     const Published *m = find(table, sizeof table / sizeof *table, name);
     Weights *w = NULL;
 
-    if (!m) m = &table[KLEIN_4B];
+    if (!m) m = &table[family && strcmp(family, "flux1") == 0 ? FLUX1_DEV : KLEIN_4B];
     TRY(published_weights(m, name, &w, err));
     Status status = model_open(h, w, name, out, err);
     if (status == OK) *what = m->what;

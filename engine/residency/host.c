@@ -22,6 +22,7 @@ struct Host {
     Map paths;       /* owned; "folder/name" -> path, so that callers may borrow */
     Map listings;    /* owned; folder, or a running number -> Listing */
     HostMenus menus; /* all borrowed */
+    HostGuide guide;
     Component *resident[RESIDENT_MAX]; /* referenced; those that compute now */
     int residents;
     int64_t arena_asked, held; /* largest arena so far; what is kept beside it now */
@@ -151,6 +152,16 @@ const struct Registry *host_registry(const Host *h)
 void host_set_menus(Host *h, const HostMenus *menus)
 {
     h->menus = *menus;
+}
+
+void host_set_guide(Host *h, const HostGuide *guide)
+{
+    h->guide = *guide;
+}
+
+const char *host_family(const Host *h, const char *node)
+{
+    return h->guide.family && node ? h->guide.family(h->guide.user, node) : NULL;
 }
 
 /* ---- folders ------------------------------------------------------------------------------------- */

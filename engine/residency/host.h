@@ -52,6 +52,14 @@ Status host_list_models(Host *h, const char *folder, const char *const **names, 
  * ("a.png [output]"); refuses names that leave the folder. */
 Status host_find_input(Host *h, const char *name, const char **path, Error *err);
 
+/* Which family the loaders around a node tell, for model files that a dummy run does without. */
+typedef struct HostGuide {
+    const char *(*family)(void *user, const char *node); /* "flux1", "flux2"; NULL = not told */
+    void *user;
+} HostGuide;
+void host_set_guide(Host *h, const HostGuide *guide); /* copied */
+const char *host_family(const Host *h, const char *node);
+
 /* Keeps a list of names for borrowers until the host goes; the list is taken over. */
 Status host_keep_list(Host *h, FileList *list, const char *const **names, size_t *count,
                       Error *err);

@@ -108,11 +108,10 @@ static void add_packing(List *l, int64_t z)
     }
 }
 
-static bool says_flux2(const char *name)
+static bool holds(const char *name, const char *const *words)
 {
-    static const char *const words[] = { "flux2", "flux-2", "flux.2", "flux_2" };
     for (; *name; name++)
-        for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        for (size_t i = 0; words[i]; i++) {
             size_t n = 0;
             while (words[i][n] && tolower((unsigned char)name[n]) == words[i][n])
                 n++;
@@ -121,11 +120,21 @@ static bool says_flux2(const char *name)
     return false;
 }
 
-Status vae_open_published(Host *h, const char *name, Vae **out, const char **what, Error *err)
+static bool is_flux2(const char *name, const char *family)
+{
+    static const char *const second[] = { "flux2", "flux-2", "flux.2", "flux_2", NULL };
+    static const char *const first[] = { "flux1", "flux-1", "flux.1", "flux_1", NULL };
+    if (holds(name, second)) return true;
+    if (holds(name, first) || strcmp(name, "ae.safetensors") == 0) return false;
+    return family && strcmp(family, "flux2") == 0;
+}
+
+Status vae_open_published(Host *h, const char *name, const char *family, Vae **out,
+                          const char **what, Error *err)
 {
     List l = { .count = 0 };
     Weights *w = NULL;
-    bool flux2 = says_flux2(name);
+    bool flux2 = is_flux2(name, family);
     int64_t z = flux2 ? 32 : 16;
 
     add_encoder(&l, z);

@@ -12,7 +12,7 @@ static void klein_4b_costs_what_its_sizes_say(void **state)
     const char *what = NULL;
     Error err = { 0 };
     Host *h = open_host(false, true);
-    if (model_open_published(h, "flux-2-klein-4b.safetensors", &m, &what, &err) != OK)
+    if (model_open_published(h, "flux-2-klein-4b.safetensors", NULL, &m, &what, &err) != OK)
         fail_msg("%s", err.message);
     assert_string_equal(what, "FLUX.2 klein 4B");
     for (int side = 32; side <= 64; side *= 2) {
@@ -46,20 +46,20 @@ static void names_tell_the_published_model(void **state)
     Model *m = NULL;
     const char *what = NULL;
     assert_int_equal(
-        model_open_published(h, "FLUX.2-klein-base-9B-fp8.safetensors", &m, &what, &err), OK);
+        model_open_published(h, "FLUX.2-klein-base-9B-fp8.safetensors", NULL, &m, &what, &err), OK);
     assert_string_equal(what, "FLUX.2 klein 9B");
     assert_int_equal(model_dims(m)->heads, 32);
     model_unref(m);
-    assert_int_equal(model_open_published(h, "flux2_dev_fp8mixed.safetensors", &m, &what, &err),
+    assert_int_equal(model_open_published(h, "flux2_dev_fp8mixed.safetensors", NULL, &m, &what, &err),
                      OK);
     assert_true(model_dims(m)->guidance);
     assert_int_equal(model_dims(m)->single_blocks, 48);
     model_unref(m);
-    assert_int_equal(model_open_published(h, "flux1-schnell.safetensors", &m, &what, &err), OK);
+    assert_int_equal(model_open_published(h, "flux1-schnell.safetensors", NULL, &m, &what, &err), OK);
     assert_string_equal(what, "FLUX.1 schnell");
     assert_false(model_dims(m)->guidance);
     model_unref(m);
-    assert_int_equal(model_open_published(h, "flux1-fill-dev.safetensors", &m, &what, &err),
+    assert_int_equal(model_open_published(h, "flux1-fill-dev.safetensors", NULL, &m, &what, &err),
                      OK);
     assert_string_equal(what, "FLUX.1 Fill dev");
     assert_int_equal(model_dims(m)->in_channels, 96);
@@ -76,7 +76,7 @@ static void flux1_dev_has_its_published_weights(void **state)
     ModelCost cost;
     float x = 0;
     Host *h = open_host(false, true);
-    if (model_open_published(h, "flux1-dev.safetensors", &m, &what, &err) != OK)
+    if (model_open_published(h, "flux1-dev.safetensors", NULL, &m, &what, &err) != OK)
         fail_msg("%s", err.message);
     ForwardCall f = {
         .x = &x, .size = { 64, 64 }, .context = &x, .tokens = 256, .guided = true, .out = &x

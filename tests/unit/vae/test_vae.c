@@ -365,7 +365,7 @@ static void published_sizes_give_a_cost_without_a_file(void **state)
     const char *what = NULL;
     Error err = { 0 };
     Host *h = open_host(false, true);
-    if (vae_open_published(h, "flux2-vae.safetensors", &v, &what, &err) != OK)
+    if (vae_open_published(h, "flux2-vae.safetensors", NULL, &v, &what, &err) != OK)
         fail_msg("%s", err.message);
     assert_int_equal(vae_ratio(v), 16);
     if (vae_decode_cost(v, 512, 512, &cost, &err) != OK) fail_msg("%s", err.message);
@@ -375,7 +375,7 @@ static void published_sizes_give_a_cost_without_a_file(void **state)
     assert_true(cost.weight_bytes > 2 * 49000000 && cost.weight_bytes < 2 * 50000000);
     if (vae_encode_cost(v, 512, 512, &cost, &err) != OK) fail_msg("%s", err.message);
     vae_unref(v);
-    if (vae_open_published(h, "ae.safetensors", &v, &what, &err) != OK)
+    if (vae_open_published(h, "ae.safetensors", NULL, &v, &what, &err) != OK)
         fail_msg("%s", err.message);
     assert_int_equal(vae_channels(v), 16);
     vae_unref(v);
