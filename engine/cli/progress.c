@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "engine/base/json.h"
+#include "engine/base/machine.h"
 #include "engine/base/str.h"
 #include "engine/cli/show.h"
 
@@ -126,6 +127,8 @@ void progress_json(void *file, const Event *e)
     if (e->kind == EV_NOTE && e->count) str_printf(&s, ", \"count\": %lld", (long long)e->count);
     if (e->bytes) str_printf(&s, ", \"bytes\": %lld", (long long)e->bytes);
     if (e->seconds > 0) str_printf(&s, ", \"seconds\": %.6f", e->seconds);
+    if (e->kind == EV_EXECUTION_SUCCESS)
+        str_printf(&s, ", \"ram_peak\": %lld", (long long)machine_resident_peak());
     if (e->error) add_error(&s, e->error);
     str_add(&s, "}\n");
     if (!s.failed) fputs(s.text, out);
