@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "engine/base/mem.h"
+#include "engine/formats/recognise.h"
 #include "engine/text/part.h"
 
 enum { MAX_PARTS = 2 };
@@ -60,13 +61,18 @@ static TextNetwork guess_network(const char *name, const char *type, int index)
     return TEXT_QWEN3;
 }
 
-static Status unknown_network(const char *name, Error *err)
+static Status unknown_network(const Weights *w, Error *err)
 {
-    Status status =
-        error_set(err, E_UNSUPPORTED, "%s holds no text encoder that is known here", name);
-    error_fix(err,
-              "use a Qwen3 (FLUX.2 klein), Mistral-3 (FLUX.2 dev), T5 or CLIP-L (FLUX.1) file");
-    return status;
+    char looks[256];
+
+    recognise_refuse(w, "text encoder of FLUX", err);
+    if (err && err->fix[0]) {
+        snprintf(looks, sizeof looks, "%s", err->fix);
+        error_fix(err,
+                  "%s: Qwen3 (FLUX.2 klein), Mistral-3 (FLUX.2 dev), T5 or CLIP-L (FLUX.1)",
+                  looks);
+    }
+    return E_FORMAT;
 }
 
 /* The first network that the table holds, in the order of TextNetwork. */
@@ -87,7 +93,7 @@ static Status open_table(Host *h, const Weights *w, const TextFile *file, TextPa
         weights_unref(found);
         return status;
     }
-    return unknown_network(file->name, err);
+    return unknown_network(w, err);
 }
 
 static Status open_file(Host *h, const TextFile *file, const char *type, int index,

@@ -46,31 +46,6 @@ static void vae_release(Component *c)
     weights_release(((Vae *)(void *)c)->weights);
 }
 
-Status vae_open(Host *h, const Weights *w, const char *file, Vae **out, Error *err)
-{
-    Status status = OK;
-    Vae *v = mem_calloc(1, sizeof *v);
-
-    if (!v) return error_set(err, E_NOMEM, "out of memory");
-    ref_init(&v->component.ref, vae_destroy);
-    v->component.name = "VAE";
-    v->component.release = vae_release;
-    v->host = h;
-    TRY_DONE(vae_names(w, &v->weights, err));
-    TRY_DONE(vae_read_dims(v->weights, &v->dims, err));
-    v->component.bytes = weights_bytes(v->weights);
-    v->component.file = mem_strdup(file ? file : "");
-    if (!v->component.file) status = error_set(err, E_NOMEM, "out of memory");
-done:
-    if (status != OK) {
-        error_at_file(err, file, -1);
-        vae_unref(v);
-        return status;
-    }
-    *out = v;
-    return OK;
-}
-
 int64_t vae_ratio(const Vae *v)
 {
     return v->dims.ratio;
@@ -99,6 +74,48 @@ done:
     error_at_file(err, v->component.file, -1);
     prog_free(p);
     return status;
+}
+
+/* Builds the smallest programs of the networks that the file has, so that a tensor that is missing or of
+ * another size is told now. */
+static Status check_tensors(Vae *v, Error *err)
+{
+    const char *const begins[2] = { "encoder.conv_in.weight", "decoder.conv_in.weight" };
+
+    for (int decoder = 0; decoder < 2; decoder++) {
+        Program *p = NULL;
+        int64_t side = decoder ? 2 : 2 * v->dims.ratio;
+        if (!weights_has(v->weights, begins[decoder])) continue;
+        TRY(build(v, decoder, side, side, &p, err));
+        prog_free(p);
+    }
+    return OK;
+}
+
+Status vae_open(Host *h, const Weights *w, const char *file, Vae **out, Error *err)
+{
+    Status status = OK;
+    Vae *v = mem_calloc(1, sizeof *v);
+
+    if (!v) return error_set(err, E_NOMEM, "out of memory");
+    ref_init(&v->component.ref, vae_destroy);
+    v->component.name = "VAE";
+    v->component.release = vae_release;
+    v->host = h;
+    TRY_DONE(vae_names(w, &v->weights, err));
+    TRY_DONE(vae_read_dims(v->weights, &v->dims, err));
+    v->component.bytes = weights_bytes(v->weights);
+    v->component.file = mem_strdup(file ? file : "");
+    if (!v->component.file) TRY_DONE(error_set(err, E_NOMEM, "out of memory"));
+    TRY_DONE(check_tensors(v, err));
+done:
+    if (status != OK) {
+        error_at_file(err, file, -1);
+        vae_unref(v);
+        return status;
+    }
+    *out = v;
+    return OK;
 }
 
 static Status program_for(Vae *v, bool decoder, int64_t h, int64_t w, Program **out, Error *err)

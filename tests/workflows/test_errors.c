@@ -240,6 +240,16 @@ static void renamed_tensor(Bytes *b)
     overwrite(b, "double_blocks.0.img_attn.qkv.weight", "double_blocks.0.img_attn.qkw.weight");
 }
 
+static void no_vae_tensor(Bytes *b)
+{
+    overwrite(b, "decoder.mid.block_1.conv1.weight", "decoder.mid.block_1.conw1.weight");
+}
+
+static void no_encoder_tensor(Bytes *b)
+{
+    overwrite(b, "model.layers.1.mlp.up_proj.weight", "model.layers.1.mlp.uq_proj.weight");
+}
+
 typedef struct Kind {
     const char *file; /* in tests/data/models */
     const char *folder, *node;
@@ -274,13 +284,15 @@ static const Damage damages[] = {
     { "offset that lies", other_offset, -1, -1, NULL, { "tensor" } },
     { "tensor without shape", broken_key, -1, -1, NULL, { "tensor" } },
     { "header that is no text", not_text, -1, -1, NULL, { "UTF-8" } },
-    { "tensor of another name", renamed_tensor, 0, -1, "node 24", { "double_blocks.0.img_attn.qkv" } },
-    { "VAE as transformer", NULL, 0, 2, NULL, { "no FLUX transformer", "VAE" } },
+    { "tensor of another name", renamed_tensor, 0, -1, NULL, { "double_blocks.0.img_attn.qkv" } },
+    { "VAE as transformer", NULL, 0, 2, NULL, { "no FLUX transformer: it looks like a FLUX.2 VAE", "load it with VAELoader" } },
     { "encoder as transformer", NULL, 0, 1, NULL, { "no FLUX transformer", "text encoder" } },
-    { "transformer as encoder", NULL, 1, 0, NULL, { "text encoder" } },
-    { "VAE as encoder", NULL, 1, 2, NULL, { "text encoder" } },
-    { "transformer as VAE", NULL, 2, 0, NULL, { "no FLUX VAE" } },
-    { "encoder as VAE", NULL, 2, 1, NULL, { "no FLUX VAE" } },
+    { "transformer as encoder", NULL, 1, 0, NULL, { "no text encoder of FLUX: it looks like a FLUX.2 transformer", "UNETLoader" } },
+    { "VAE as encoder", NULL, 1, 2, NULL, { "no text encoder of FLUX: it looks like a FLUX.2 VAE", "VAELoader" } },
+    { "transformer as VAE", NULL, 2, 0, NULL, { "no FLUX VAE: it looks like a FLUX.2 transformer", "UNETLoader" } },
+    { "encoder as VAE", NULL, 2, 1, NULL, { "no FLUX VAE: it looks like a Qwen3 text encoder", "CLIPLoader" } },
+    { "VAE without a tensor", no_vae_tensor, 2, -1, NULL, { "decoder.mid.block_1.conv1" } },
+    { "encoder without a tensor", no_encoder_tensor, 1, -1, NULL, { "model.layers.1.mlp.up_proj.weight" } },
 };
 /* clang-format on */
 

@@ -281,7 +281,7 @@ static void wrong_types_are_named(void **state)
     TextFile other = shared_file("golden/models/vae/tiny-ae.safetensors", path);
     TextEncoder *e = NULL;
     Error err = { 0 };
-    assert_int_equal(text_encoder_open(h, &other, 1, NULL, &e, &err), E_UNSUPPORTED);
+    assert_int_equal(text_encoder_open(h, &other, 1, NULL, &e, &err), E_FORMAT);
     file = shared_file(ENCODERS "tiny-qwen3-4b.safetensors", path);
     assert_int_equal(text_encoder_open(h, &file, 1, "wan", &e, &err), E_UNSUPPORTED);
     assert_non_null(strstr(err.fix, "flux2"));
