@@ -9,6 +9,7 @@
 #include "engine/base/str.h"
 #include "engine/lora/merge.h"
 #include "engine/lora/rewrite.h"
+#include "engine/lora/side.h"
 #include "engine/lora/targets.h"
 #include "engine/lora/text_targets.h"
 
@@ -32,7 +33,8 @@ typedef struct Merged {
     const void *source;
     double strength;
     KWeight w;
-    void *data; /* owned */
+    void *data; /* owned; NULL where the change stays beside the matrix */
+    LoraSide side;
 } Merged;
 
 struct Lora {
@@ -326,6 +328,7 @@ void lora_forget(Lora *l)
     for (Merged *m = l->merged, *next; m; m = next) {
         next = m->next;
         mem_free(m->data);
+        lora_side_fini(&m->side);
         mem_free(m);
     }
     l->merged = NULL;
@@ -466,11 +469,64 @@ static Status merge_matrix(const Lora *l, const char *tensor, int part, double s
     return OK;
 }
 
+/* Rows of the factors that the changes add; -1 when one of them needs the whole matrix. */
+static int64_t rank_of(const Lora *l, const Change *changes, size_t count)
+{
+    int64_t rank = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        const Change *c = &changes[i];
+        if (c->kind != LORA_PRODUCT || c->keys.of[LORA_DORA] || c->place.replace) return -1;
+        rank += weights_dim(l->file, c->keys.of[LORA_DOWN], 0);
+    }
+    return rank;
+}
+
+/* Keeps the changes beside the matrix; *done is false when they have to go into it. */
+static Status keep_beside(const Lora *l, const char *tensor, int part, double strength,
+                          const KWeight *w, Merged *m, bool *done, Error *err)
+{
+    size_t count;
+    LoraWindow window, grown;
+    const Change *changes = changes_of(l, tensor, &count);
+    int64_t rank = lora_side_suits(w) ? rank_of(l, changes, count) : -1;
+
+    place_window(l, tensor, part, w, &window);
+    grown = window;
+    grow_window(changes, count, &grown);
+    *done = rank > 0 && window.rows == w->n && window.cols == w->k && grown.rows == w->n &&
+            grown.cols == w->k;
+    if (!*done) return OK;
+    TRY(lora_side_init(&m->side, w, rank, l->dummy, err));
+    m->w = *w;
+    m->w.side = &m->side.side;
+    for (size_t i = 0; i < count && !l->dummy; i++) {
+        LoraFactors f;
+        TRY(lora_factors_load(l->file, changes[i].kind, &changes[i].keys, NULL, &f, err));
+        Status status = lora_side_add(&m->side, &window, &changes[i].place, &f, strength, err);
+        lora_factors_fini(&f);
+        if (status != OK) return status;
+    }
+    return OK;
+}
+
+static Status make_change(const Lora *l, const char *tensor, int part, double strength,
+                          const KWeight *w, Merged *m, Error *err)
+{
+    bool done = false;
+
+    TRY(keep_beside(l, tensor, part, strength, w, m, &done, err));
+    if (done) return OK;
+    if (w->side) TRY(lora_side_init(&m->side, w, 0, l->dummy, err)); /* to know it again */
+    return merge_matrix(l, tensor, part, strength, w, m, err);
+}
+
 static const Merged *find_merged(const Lora *l, const char *name, double strength,
                                  const KWeight *w)
 {
     for (const Merged *m = l->merged; m; m = m->next)
-        if (m->strength == strength && m->source == w->data && strcmp(m->name, name) == 0)
+        if (m->strength == strength && m->source == w->data && strcmp(m->name, name) == 0 &&
+            lora_side_continues(&m->side, w))
             return m;
     return NULL;
 }
@@ -494,7 +550,7 @@ Status lora_apply(Lora *l, const char *name, double strength, KWeight *w, Error 
         m->source = w->data;
         m->strength = strength;
         m->name = "";
-        TRY(merge_matrix(l, tensor, part, strength, w, m, err));
+        TRY(make_change(l, tensor, part, strength, w, m, err));
         m->name = arena_strndup(l->arena, name, strlen(name));
         if (!m->name) {
             m->name = "";

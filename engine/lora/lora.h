@@ -45,7 +45,9 @@ void lora_free(Lora *l);
 
 const LoraReport *lora_report(const Lora *l);
 
-/* Replaces *w, the matrix `name` of the model after earlier changes, by the merged one, which lives as long
+/* On a quantised matrix (FP8, GGUF blocks, NF4, int8 ...) plain low-rank changes are kept beside it (KWeight.side);
+ * all others, and those on wide matrices, make a merged copy.
+ * Replaces *w, the matrix `name` of the model after earlier changes, by the merged one, which lives as long
  * as l; leaves it when the file does not change it. A vector is a matrix of one row. strength is the
  * loader's; a change of W is strength * alpha / rank * delta. Errors: E_UNSUPPORTED (DoRA by columns over a
  * matrix in parts; undecodable weights), E_SHAPE, E_NOMEM. */

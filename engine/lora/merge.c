@@ -7,14 +7,18 @@
 
 #include "engine/base/mem.h"
 
-/* The rows at work: rows [lo, hi) of the matrix, and where the change begins and how far it goes. */
-typedef struct Span {
-    int64_t lo, hi, first, rows;
-    bool swap;
-} Span;
+bool lora_span(const LoraWindow *w, const LoraPlace *place, LoraSpan *out)
+{
+    LoraSpan s = { .first = place->first, .rows = place->rows ? place->rows : w->total };
 
-/* Row of the change that belongs to row i of the matrix. */
-static int64_t source_row(const Span *s, bool swap, int64_t i)
+    s.lo = s.first > w->first ? s.first : w->first;
+    s.hi = s.first + s.rows < w->first + w->rows ? s.first + s.rows : w->first + w->rows;
+    s.swap = place->swap != w->swapped;
+    *out = s;
+    return s.lo < s.hi;
+}
+
+int64_t lora_span_row(const LoraSpan *s, bool swap, int64_t i)
 {
     int64_t row = i - s->first;
     return swap ? (row + s->rows / 2) % s->rows : row;
@@ -25,21 +29,21 @@ static float *window_row(const LoraWindow *w, int64_t i)
     return w->data + (i - w->first) * w->cols;
 }
 
-static void add_rows(LoraWindow *w, const Span *s, const LoraFactors *f, float factor,
+static void add_rows(LoraWindow *w, const LoraSpan *s, const LoraFactors *f, float factor,
                      float *delta)
 {
     for (int64_t i = s->lo; i < s->hi; i++) {
         float *row = window_row(w, i);
-        lora_factors_row(f, source_row(s, s->swap, i), delta);
+        lora_factors_row(f, lora_span_row(s, s->swap, i), delta);
         for (int64_t j = 0; j < w->cols; j++)
             row[j] += factor * delta[j];
     }
 }
 
-static void replace_rows(LoraWindow *w, const Span *s, const LoraFactors *f)
+static void replace_rows(LoraWindow *w, const LoraSpan *s, const LoraFactors *f)
 {
     for (int64_t i = s->lo; i < s->hi; i++)
-        lora_factors_row(f, source_row(s, s->swap, i), window_row(w, i));
+        lora_factors_row(f, lora_span_row(s, s->swap, i), window_row(w, i));
 }
 
 /* w becomes c at strength 1, else it goes that share of the way. */
@@ -57,13 +61,13 @@ static float norm_of(const float *v, int64_t n)
     return (float)sqrt(sum) + FLT_EPSILON;
 }
 
-static void dora_by_rows(LoraWindow *w, const Span *s, const LoraFactors *f, float strength,
+static void dora_by_rows(LoraWindow *w, const LoraSpan *s, const LoraFactors *f, float strength,
                          float *delta)
 {
     for (int64_t i = s->lo; i < s->hi; i++) {
         float *row = window_row(w, i);
-        float m = f->dora.data[source_row(s, w->swapped, i)] / norm_of(row, w->cols);
-        lora_factors_row(f, source_row(s, s->swap, i), delta);
+        float m = f->dora.data[lora_span_row(s, w->swapped, i)] / norm_of(row, w->cols);
+        lora_factors_row(f, lora_span_row(s, s->swap, i), delta);
         for (int64_t j = 0; j < w->cols; j++)
             delta[j] = (row[j] + f->scale * delta[j]) * m;
         blend(row, delta, w->cols, strength);
@@ -71,13 +75,13 @@ static void dora_by_rows(LoraWindow *w, const Span *s, const LoraFactors *f, flo
 }
 
 /* The sum of squares of each column of C = W + scale * delta, then its factor m / n. */
-static void column_factors(LoraWindow *w, const Span *s, const LoraFactors *f, float *delta,
+static void column_factors(LoraWindow *w, const LoraSpan *s, const LoraFactors *f, float *delta,
                            double *out)
 {
     memset(out, 0, (size_t)w->cols * sizeof *out);
     for (int64_t i = s->lo; i < s->hi; i++) {
         const float *row = window_row(w, i);
-        lora_factors_row(f, source_row(s, s->swap, i), delta);
+        lora_factors_row(f, lora_span_row(s, s->swap, i), delta);
         for (int64_t j = 0; j < w->cols; j++) {
             float c = row[j] + f->scale * delta[j];
             out[j] += (double)c * (double)c;
@@ -87,7 +91,7 @@ static void column_factors(LoraWindow *w, const Span *s, const LoraFactors *f, f
         out[j] = (double)f->dora.data[j] / (sqrt(out[j]) + (double)FLT_EPSILON);
 }
 
-static Status dora_by_columns(LoraWindow *w, const Span *s, const LoraFactors *f,
+static Status dora_by_columns(LoraWindow *w, const LoraSpan *s, const LoraFactors *f,
                               float strength, float *delta, Error *err)
 {
     if (s->hi - s->lo != s->rows)
@@ -98,7 +102,7 @@ static Status dora_by_columns(LoraWindow *w, const Span *s, const LoraFactors *f
     column_factors(w, s, f, delta, factors);
     for (int64_t i = s->lo; i < s->hi; i++) {
         float *row = window_row(w, i);
-        lora_factors_row(f, source_row(s, s->swap, i), delta);
+        lora_factors_row(f, lora_span_row(s, s->swap, i), delta);
         for (int64_t j = 0; j < w->cols; j++)
             delta[j] = (row[j] + f->scale * delta[j]) * (float)factors[j];
         blend(row, delta, w->cols, strength);
@@ -107,7 +111,7 @@ static Status dora_by_columns(LoraWindow *w, const Span *s, const LoraFactors *f
     return OK;
 }
 
-static Status merge_dora(LoraWindow *w, const Span *s, const LoraFactors *f, float strength,
+static Status merge_dora(LoraWindow *w, const LoraSpan *s, const LoraFactors *f, float strength,
                          float *delta, Error *err)
 {
     int64_t magnitudes = f->dora.rows * f->dora.cols;
@@ -125,12 +129,9 @@ Status lora_merge(LoraWindow *w, const LoraPlace *place, const LoraFactors *f, d
                   Error *err)
 {
     Status status = OK;
-    Span s = { .first = place->first, .rows = place->rows ? place->rows : w->total };
+    LoraSpan s;
 
-    s.lo = s.first > w->first ? s.first : w->first;
-    s.hi = s.first + s.rows < w->first + w->rows ? s.first + s.rows : w->first + w->rows;
-    s.swap = place->swap != w->swapped;
-    if (s.lo >= s.hi) return OK;
+    if (!lora_span(w, place, &s)) return OK;
     if (f->cols != w->cols)
         return error_set(err, E_SHAPE, "a change has %lld columns, the matrix %lld",
                          (long long)f->cols, (long long)w->cols);

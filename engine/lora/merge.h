@@ -18,6 +18,16 @@ typedef struct LoraPlace {
     bool replace; /* the rows become the change, strength does not count */
 } LoraPlace;
 
+/* The rows at work: rows [lo, hi) of the matrix, and where the change begins and how far it goes. */
+typedef struct LoraSpan {
+    int64_t lo, hi, first, rows;
+    bool swap;
+} LoraSpan;
+/* What window and place share; false when that is nothing. */
+bool lora_span(const LoraWindow *w, const LoraPlace *place, LoraSpan *out);
+/* Row of the change that belongs to row i of the matrix. */
+int64_t lora_span_row(const LoraSpan *s, bool swap, int64_t i);
+
 /* W += strength * scale * delta on the rows that window and place share; with DoRA
  *   C = W + scale * delta;  C *= m / n;  W = C at strength 1, else W + strength * (C - W)
  * where n is the norm of each row of W (as many magnitudes as rows), or of each column of C.

@@ -5,12 +5,16 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "engine/base/mem.h"
 #include "engine/base/str.h"
+#include "engine/formats/quantize.h"
+#include "engine/formats/safetensors.h"
 #include "engine/lora/lora.h"
 #include "engine/lora/targets.h"
 #include "tests/unit/support.h"
@@ -365,12 +369,202 @@ static void test_kept(void **state)
     weights_unref(base);
 }
 
+/* ---- quantised bases -------------------------------------------------------------------------------------------- */
+
+static float *all_values(const KWeight *w)
+{
+    float *v = mem_alloc_array((size_t)(w->n * w->k), sizeof *v);
+
+    assert_non_null(v);
+    for (int64_t r = 0; r < w->n; r++)
+        assert_int_equal(k_weight_row(w, r, 0, w->k, v + r * w->k), K_OK);
+    return v;
+}
+
+/* The quantised matrix changes by as much as the wide one, and keeps its codes where nothing else is needed. */
+static double compare_change(Lora *lora, const Weights *base, const Weights *wide,
+                             const Weights *patched, const char *name, double strength,
+                             bool beside)
+{
+    KWeight w = matrix_of(base, name);
+    bool coded = w.quant || w.scale || w.dtype > K_F16;
+    Error err = { 0 };
+    double worst = 0;
+    float *before = all_values(&w), *original = mem_alloc_array((size_t)(w.n * w.k), 4),
+          *want = mem_alloc_array((size_t)(w.n * w.k), 4);
+    const void *data = w.data;
+
+    assert_ok(weights_f32_into(wide, name, original, w.n * w.k, &err), &err);
+    assert_ok(weights_f32_into(patched, name, want, w.n * w.k, &err), &err);
+    assert_ok(lora_apply(lora, name, strength, &w, &err), &err);
+    if (beside && coded) {
+        assert_ptr_equal(w.data, data);
+        assert_non_null(w.side);
+    }
+    KWeight again = matrix_of(base, name);
+    assert_ok(lora_apply(lora, name, strength, &again, &err), &err);
+    assert_ptr_equal(again.data, w.data);
+    assert_ptr_equal(again.side, w.side);
+    float *after = all_values(&w);
+    for (int64_t i = 0; i < w.n * w.k; i++) {
+        double change = (double)want[i] - (double)original[i];
+        double d = fabs((double)after[i] - (double)before[i] - change);
+        if (!(d <= worst)) worst = d;
+    }
+    mem_free(before);
+    mem_free(original);
+    mem_free(want);
+    mem_free(after);
+    return worst;
+}
+
+static void check_quantised(const char *model, const char *name, const Json *facts,
+                            const Weights *base)
+{
+    char file[128];
+    Lora *lora = NULL;
+    Error err = { 0 };
+
+    snprintf(file, sizeof file, "%s.base_weights", model);
+    Weights *wide = open_file(file, "diffusion_model.");
+    snprintf(file, sizeof file, "%s.case_%s.lora", model, name);
+    Weights *tensors = open_file(file, NULL);
+    snprintf(file, sizeof file, "%s.case_%s.patched", model, name);
+    Weights *patched = open_file(file, "diffusion_model.");
+    assert_ok(lora_open(tensors, base, true, &lora, &err), &err);
+    bool beside = strcmp(name, "loha") != 0 && strcmp(name, "lokr") != 0;
+    for (size_t i = 0; i < weights_count(patched); i++) {
+        const char *tensor = weights_name(patched, i);
+        int64_t shape[K_MAX_DIMS];
+        if (weights_shape(base, tensor, shape) != 2) continue;
+        double d = compare_change(lora, base, wide, patched, tensor,
+                                  param_number(facts, "strength", 1), beside);
+        if (!(d <= 1e-5)) fail_msg("%s %s: %s is off by %g", model, name, tensor, d);
+    }
+    lora_free(lora);
+    weights_unref(patched);
+    weights_unref(tensors);
+    weights_unref(wide);
+}
+
+/* A base of each coding, all plain changes of the manifest on it. */
+static void check_coding(const Json *manifest, const char *model, const char *type)
+{
+    static const char *const cases[] = { "kohya",      "bfl_peft", "diffusers_peft",
+                                         "onetrainer", "loha",     "lokr" };
+    char folder[] = "/tmp/weft-lora-XXXXXX", out[64], in[700], relative[96], key[64];
+    QuantizeReport report;
+    Weights *whole = NULL, *base = NULL;
+    Error err = { 0 };
+    const QuantizeOptions options = { .type = type };
+
+    assert_non_null(mkdtemp(folder));
+    snprintf(out, sizeof out, "%s/base.safetensors", folder);
+    snprintf(relative, sizeof relative, "vectors/lora/%s.base_weights.safetensors", model);
+    if (!shared_path(relative, in, sizeof in)) skip();
+    assert_ok(quantize_file(in, out, &options, &report, &err), &err);
+    assert_true(report.count > 4);
+    quantize_report_fini(&report);
+    assert_ok(weights_open(out, NULL, &whole, &err), &err);
+    assert_ok(weights_scope(whole, "diffusion_model.", &base, &err), &err);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        snprintf(key, sizeof key, "%s.%s", model, cases[i]);
+        check_quantised(model, cases[i], json_get(manifest, key), base);
+    }
+    weights_unref(base);
+    weights_unref(whole);
+    unlink(out);
+    rmdir(folder);
+}
+
+static void test_quantised_bases(void **state)
+{
+    static const char *const types[] = { "fp8_e4m3fn", "int8", "w4a8" };
+    JsonDoc *doc = open_json("manifest");
+
+    (void)state;
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        check_coding(json_root(doc), "flux", types[i]);
+        check_coding(json_root(doc), "flux2", types[i]);
+    }
+    json_free(doc);
+}
+
+/* Two files one after the other: their columns stand side by side. */
+static void test_two_on_quantised(void **state)
+{
+    enum { N = 32, RANK = 3 };
+    static const char *const names[2] = { "double_blocks.0.img_attn.proj.weight", PROJ };
+    float down[RANK * N], up[N * RANK], scales[N];
+    int8_t codes[N * N];
+    const int64_t matrix[] = { N, N }, down_shape[] = { RANK, N }, up_shape[] = { N, RANK },
+                  rows[] = { N, 1 };
+    static const char record[] = "{\"format\": \"int8_tensorwise\", \"convrot\": true, "
+                                 "\"convrot_groupsize\": 16}";
+    const int64_t length[] = { sizeof record - 1 };
+    char folder[] = "/tmp/weft-lora-XXXXXX", path[64];
+    Weights *base = NULL, *file = NULL;
+    Lora *a = NULL, *b = NULL;
+    Error err = { 0 };
+
+    (void)state;
+    for (int i = 0; i < N * N; i++)
+        codes[i] = (int8_t)(i * 37 % 255 - 127);
+    for (int i = 0; i < RANK * N; i++) {
+        down[i] = (float)(i % 7) * 0.25f - 0.5f;
+        up[i] = (float)(i % 5) * 0.125f - 0.25f;
+    }
+    for (int i = 0; i < N; i++)
+        scales[i] = 0.01f;
+    const SafeItem model[] = {
+        { names[0], K_I8, 2, matrix, codes },
+        { "double_blocks.0.img_attn.proj.weight_scale", K_F32, 2, rows, scales },
+        { "double_blocks.0.img_attn.proj.comfy_quant", K_U8, 1, length, record },
+    };
+    const SafeItem pair[] = { { PROJ ".lora_A.weight", K_F32, 2, down_shape, down },
+                              { PROJ ".lora_B.weight", K_F32, 2, up_shape, up } };
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/a.safetensors", folder);
+    assert_ok(safetensors_write(path, model, 3, NULL, 0, &err), &err);
+    assert_ok(weights_open(path, NULL, &base, &err), &err);
+    assert_ok(safetensors_write(path, pair, 2, NULL, 0, &err), &err);
+    assert_ok(weights_open(path, NULL, &file, &err), &err);
+    assert_ok(lora_open(file, base, true, &a, &err), &err);
+    assert_ok(lora_open(file, base, true, &b, &err), &err);
+    KWeight w = matrix_of(base, names[0]);
+    float *before = all_values(&w);
+    assert_ok(lora_apply(a, names[0], 2, &w, &err), &err);
+    assert_ok(lora_apply(b, names[0], -0.5, &w, &err), &err);
+    assert_int_equal(w.side->rank, 2 * RANK);
+    assert_true(w.int8_x);
+    float *after = all_values(&w);
+    for (int i = 0; i < N * N; i++) {
+        float change = 0;
+        for (int r = 0; r < RANK; r++)
+            change += up[i / N * RANK + r] * down[r * N + i % N];
+        assert_true(fabsf(after[i] - before[i] - 1.5f * change) < 1e-5f);
+    }
+    mem_free(before);
+    mem_free(after);
+    lora_free(a);
+    lora_free(b);
+    weights_unref(file);
+    weights_unref(base);
+    unlink(path);
+    rmdir(folder);
+}
+
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_vectors), cmocka_unit_test(test_prefixes),
-        cmocka_unit_test(test_errors),  cmocka_unit_test(test_text_keys),
-        cmocka_unit_test(test_dummy),   cmocka_unit_test(test_swapped_final),
+        cmocka_unit_test(test_vectors),
+        cmocka_unit_test(test_prefixes),
+        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_text_keys),
+        cmocka_unit_test(test_dummy),
+        cmocka_unit_test(test_swapped_final),
+        cmocka_unit_test(test_quantised_bases),
+        cmocka_unit_test(test_two_on_quantised),
         cmocka_unit_test(test_kept),
     };
     if (argc > 1) cmocka_set_test_filter(argv[1]);
