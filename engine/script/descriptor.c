@@ -19,7 +19,7 @@ static const struct {
     [SCRIPT_NODE] = { "node", "A node written in Lua.", SCRIPT_RUN },
 };
 
-enum { STEPS_MAX = 10000, NAME_MAX_LENGTH = 48 };
+enum { STEPS_MAX = 10000, NAME_MAX_LENGTH = 48, KEPT_MAX = 1 << 20 };
 
 const char *script_kind_name(ScriptKind kind)
 {
@@ -36,8 +36,13 @@ static void *need(lua_State *L, void *p)
     return NULL;
 }
 
+/* Copies a text; all texts of a descriptor together have a limit. */
 static const char *kept(lua_State *L, Script *s, const char *text)
 {
+    Vm *vm = vm_of(L);
+    vm->kept += (int64_t)strlen(text) + 1;
+    if (vm->kept > KEPT_MAX)
+        luaL_error(L, "the texts of the table are longer than %d bytes", KEPT_MAX);
     return need(L, arena_strdup(s->arena, text));
 }
 

@@ -147,14 +147,19 @@ static void open_math(lua_State *L, uint64_t seed)
 
 /* ---- table ------------------------------------------------------------------------------------------- */
 
-/* Sorting is charged n log n; a comparison function is charged by itself. */
+/* Sorting is charged n log n, texts by their length; a comparison function is charged by itself. */
 static int table_sort(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
-    int64_t n = (int64_t)lua_rawlen(L, 1), depth = 1;
+    int64_t n = (int64_t)lua_rawlen(L, 1), depth = 1, work = n;
+    for (int64_t i = 1; i <= n; i++) {
+        if (lua_rawgeti(L, 1, i) == LUA_TSTRING)
+            work += (int64_t)(lua_rawlen(L, -1) >> CHARGE_SHIFT);
+        lua_pop(L, 1);
+    }
     while (n >> depth)
         depth++;
-    vm_charge(L, n * depth);
+    vm_charge(L, work * depth);
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, 1);
     lua_call(L, lua_gettop(L) - 1, 0);

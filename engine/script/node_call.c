@@ -86,6 +86,7 @@ static void take_sigmas(lua_State *L, const Socket *s, int index, Value *out)
 {
     int64_t n = 0;
     Tensor *t = NULL;
+    index = lua_absindex(L, index);
     const double *values = host_numbers(L, index, &n);
 
     if (!values) wrong(L, s, "a list of numbers", index);

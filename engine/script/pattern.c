@@ -8,7 +8,7 @@
 #include <ctype.h>
 #include <string.h>
 
-enum { DEPTH_MAX = 180 };
+enum { DEPTH_MAX = 180, SET_SHIFT = 3 }; /* eight characters of a set weigh one step */
 
 static const char *fail(Pattern *p, const char *problem)
 {
@@ -71,7 +71,7 @@ static bool in_class(int c, int letter)
 /* The place behind the single-character item at `at`; NULL with a problem when it does not end. */
 static const char *item_end(Pattern *p, const char *at)
 {
-    const char *end = p->pattern_end;
+    const char *end = p->pattern_end, *first = at;
 
     if (*at == '%') return at + 1 < end ? at + 2 : fail(p, "malformed pattern (ends with '%')");
     if (*at != '[') return at + 1;
@@ -81,6 +81,7 @@ static const char *item_end(Pattern *p, const char *at)
         if (at >= end) return fail(p, "malformed pattern (missing ']')");
         at += *at == '%' && at + 1 < end ? 2 : 1;
     } while (at >= end || *at != ']');
+    p->steps += (at - first) >> SET_SHIFT;
     return at + 1;
 }
 
@@ -104,14 +105,15 @@ static bool in_set(int c, const char *set, const char *close)
     return negated;
 }
 
-static bool matches_item(const Pattern *p, const char *s, const char *at, const char *end)
+static bool matches_item(Pattern *p, const char *s, const char *at, const char *end)
 {
     if (s >= p->subject_end) return false;
     int c = (unsigned char)*s;
     if (*at == '.') return true;
     if (*at == '%') return in_class(c, (unsigned char)at[1]);
-    if (*at == '[') return in_set(c, at, end - 1);
-    return (unsigned char)*at == c;
+    if (*at != '[') return (unsigned char)*at == c;
+    p->steps += (end - at) >> SET_SHIFT;
+    return in_set(c, at, end - 1);
 }
 
 /* ---- repetition --------------------------------------------------------------------------------------- */

@@ -41,7 +41,7 @@ static int denoise(lua_State *L)
     const Tensor *x = like_x(L, run, 2);
     double sigma = luaL_checknumber(L, 3);
 
-    luaL_argcheck(L, isfinite(sigma) && sigma >= 0, 3,
+    luaL_argcheck(L, isfinite((float)sigma) && sigma >= 0, 3,
                   "a noise level is a finite number from 0");
     if (c->calls++ >= (int64_t)run->count * CALLS_PER_STEP + CALLS_MORE)
         return luaL_error(L, "more than %d model calls in one run", (int)(c->calls - 1));

@@ -80,10 +80,13 @@ static int run_schedule(lua_State *L)
     push_context(L, c);
     host_push_params(L);
     lua_call(L, 2, 1);
-    const double *values = host_numbers(L, -1, &n);
+    int at = lua_gettop(L);
+    const double *values = host_numbers(L, at, &n);
+    if (!values && lua_type(L, at) == LUA_TTABLE)
+        return host_wrong(L, "run", "run must return a list of numbers; it holds other values");
     if (!values)
         return host_wrong(L, "run", "run must return a list of numbers, not a %s",
-                          luaL_typename(L, -1));
+                          luaL_typename(L, at));
     if (n != c->steps + 1)
         return host_wrong(L, "run", "run returned %d sigmas; %d steps need %d", (int)n,
                           (int)c->steps, (int)c->steps + 1);

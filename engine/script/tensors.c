@@ -8,7 +8,10 @@
 
 #define TENSOR_TYPE "weft.tensor"
 
-enum { CHARGE_SHIFT = 6 }; /* 64 elements weigh one instruction */
+enum {
+    CHARGE_SHIFT = 6,                /* 64 elements weigh one instruction */
+    TENSOR_ROOM = sizeof(Tensor) + 80 /* bytes of a tensor beside its elements */
+};
 
 typedef struct LuaTensor {
     const Tensor *t;      /* one reference owned; NULL while it is made and after collection */
@@ -47,13 +50,14 @@ Tensor *tensors_push_new(lua_State *L, int ndim, const int64_t *shape)
         if (__builtin_mul_overflow(n, shape[i], &n) || n > INT64_MAX / 8)
             luaL_error(L, "the tensor is too large");
     vm_charge(L, 1 + (n >> CHARGE_SHIFT));
-    vm_take_tensor(L, n * (int64_t)sizeof(float));
+    int64_t bytes = n * (int64_t)sizeof(float) + TENSOR_ROOM;
+    vm_take_tensor(L, bytes);
     Status status = tensor_new(K_F32, ndim, shape, &t, &vm->callback_error);
     if (status != OK) {
-        vm_give_tensor(vm, n * (int64_t)sizeof(float));
+        vm_give_tensor(vm, bytes);
         vm_raise(L, status);
     }
-    u->bytes = n * (int64_t)sizeof(float);
+    u->bytes = bytes;
     u->t = t;
     return t;
 }

@@ -9,19 +9,36 @@
 #include "engine/script/tensors.h"
 
 enum {
-    HOOK_EVERY = 1000,   /* instructions between two looks at the budget */
+    HOOK_EVERY = 100,    /* instructions between two looks at the budget; one may compare megabytes */
     BYTES_PER_UNIT = 64, /* fresh memory is charged as work: concatenations, growing tables */
     INPUT_ROOM = 32,     /* tensors of an input's size that a script may hold */
     COLLECT_FLOOR = 4 << 20 /* tensor bytes below which no collection is forced */
 };
 static const int64_t DEFAULT_MEMORY = 64 << 20, DEFAULT_BUDGET = 50000000;
-static const double DEFAULT_SECONDS = 20;
+static const double DEFAULT_SECONDS = 10,
+                    LOOK_EVERY = 0.02; /* wall seconds between two looks at the processor clock */
 
 static double processor_seconds(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* Cheap and coarse; the processor clock costs a system call. */
+static double wall_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static bool is_late(Vm *vm)
+{
+    double now = wall_seconds();
+    if (now < vm->look_at) return false;
+    vm->look_at = now + LOOK_EVERY;
+    return processor_seconds() > vm->deadline;
 }
 
 /* Line of the innermost Lua function from `level` outwards; 0 when there is none. */
@@ -124,7 +141,7 @@ static void on_count(lua_State *L, lua_Debug *ar)
 
     (void)ar;
     vm->spent += HOOK_EVERY;
-    if (vm->fault != VM_FINE || used_up(vm) || processor_seconds() > vm->deadline)
+    if (vm->fault != VM_FINE || used_up(vm) || is_late(vm))
         stop(L, vm, on_count);
 }
 
@@ -140,6 +157,7 @@ void vm_renew(Vm *vm)
 {
     vm->spent = 0;
     vm->deadline = processor_seconds() + vm->limits.seconds;
+    vm->look_at = wall_seconds() + LOOK_EVERY;
 }
 
 int vm_raise(lua_State *L, Status status)

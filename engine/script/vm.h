@@ -18,7 +18,7 @@ typedef struct ScriptLimits {
     int64_t
         memory; /* bytes of the Lua heap and of tensors; inputs add 32 times their size (64 MiB) */
     int64_t budget; /* instructions; C work is charged as instructions too (50 million) */
-    double seconds; /* processor time, a backstop where the budget does not see the work (20) */
+    double seconds; /* processor time, a backstop where the budget does not see the work (10) */
 } ScriptLimits;
 
 /* Why a state may not go on. Any but VM_FINE passes through the script's own pcall. */
@@ -31,6 +31,8 @@ typedef struct Vm {
         collect_at; /* bytes in use; tensor bytes at which garbage is collected */
     int64_t spent;
     double deadline; /* on the thread's processor clock */
+    double look_at;  /* on the wall clock: when to look at the processor's next */
+    int64_t kept;    /* bytes of texts that a descriptor gave */
     VmFault fault;
     bool out_of_memory;     /* the machine's, not the cap's */
     int line;               /* where the last error was raised; 0 = not known */

@@ -9,6 +9,7 @@ int main(int argc, char **argv)
     failed += run_kinds_tests();
     failed += run_script_vectors_tests();
     failed += run_cache_tests();
+    failed += run_files_tests();
     failed += run_hostile_tests();
     return failed;
 }

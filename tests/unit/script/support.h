@@ -10,6 +10,7 @@ int run_kinds_tests(void);
 int run_script_vectors_tests(void);
 int run_hostile_tests(void);
 int run_cache_tests(void);
+int run_files_tests(void);
 
 /* The built-in scripts; made once per test. */
 ScriptSet *builtin_scripts(void);

@@ -1,0 +1,1 @@
+return { kind = 'cache', name = 'a', decide = function(ctx) return ctx.change * {} > 1 end }

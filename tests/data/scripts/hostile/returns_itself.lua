@@ -1,0 +1,1 @@
+return { kind = 'scheduler', name = 'a', run = function(ctx, p) local t = { 1 } t[2] = t return t end }

@@ -1,0 +1,1 @@
+return { kind = 'scheduler', name = 'a', run = function(ctx, p) local a = ('\0'):rep(1 << 20) a = a .. a local b, t = a .. 'x', {} for i = 1, 4000 do t[i] = i % 2 == 0 and a or b end table.sort(t) end }

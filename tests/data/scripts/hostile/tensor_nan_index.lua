@@ -1,0 +1,1 @@
+return { kind = 'sampler', name = 'a', run = function(m, x, sigmas, p) return x:sum({ 0 / 0 }) end }
