@@ -424,10 +424,14 @@ static void put_removals(JsonEdit *e, const Json *container, const bool *removed
             const Json *last = first;
             while (json_next(last))
                 last = json_next(last);
-            entry_span(e->doc, first, &begin, &end);
-            from = begin;
-            if (kept) entry_span(e->doc, kept, &begin, &from);
             entry_span(e->doc, last, &begin, &to);
+            if (kept) {
+                entry_span(e->doc, kept, &begin, &from);
+            } else { /* nothing stays: the brackets close up */
+                json_span(e->doc, container, &from, &to);
+                from++;
+                to--;
+            }
             put(e, from, to, "");
         }
         first = NULL;

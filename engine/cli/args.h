@@ -18,7 +18,8 @@ typedef enum CliCommand {
     CMD_NODES = 1 << 4,
     CMD_BENCH = 1 << 5,
     CMD_LUA = 1 << 6,
-    CMD_QUANTIZE = 1 << 7
+    CMD_QUANTIZE = 1 << 7,
+    CMD_EXPLAIN = 1 << 8
 } CliCommand;
 
 typedef struct CliList {

@@ -9,6 +9,7 @@ int cmd_run(const CliArgs *args);
 int cmd_validate(const CliArgs *args);
 int cmd_plan(const CliArgs *args);
 int cmd_nodes(const CliArgs *args);
+int cmd_explain(const CliArgs *args);
 int cmd_convert(const CliArgs *args);
 int cmd_bench(const CliArgs *args);
 int cmd_lua(const CliArgs *args);

@@ -19,6 +19,8 @@ static const CommandRow commands[] = {
     { "plan", CMD_PLAN, cmd_plan, "FILE", "show order, shapes and memory before a run" },
     { "convert", CMD_CONVERT, cmd_convert, "FILE", "print a workflow in API format" },
     { "nodes", CMD_NODES, cmd_nodes, "[CLASS]", "list node types, or describe one" },
+    { "explain", CMD_EXPLAIN, cmd_explain, "[RULE...]",
+      "why a rule of validate exists, with examples; without a rule: all of them" },
     { "bench", CMD_BENCH, cmd_bench, "step|encoder|vae|gemm",
       "measure speed against the machine's peak" },
     { "quantize", CMD_QUANTIZE, cmd_quantize, "IN OUT --type TYPE",

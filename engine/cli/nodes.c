@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "engine/cli/commands.h"
+#include "engine/graph/schema.h"
 
 static void print_number(double v)
 {
@@ -85,11 +86,26 @@ static void print_list(const Session *session)
                def->run ? "" : " (not executable here)");
 }
 
+static int print_schema(const Session *session)
+{
+    Str out = { 0 };
+    Error err = { 0 };
+    Status status = schema_write(&session->table, session->host, &out, &err);
+
+    if (status == OK)
+        fputs(out.text, stdout);
+    else
+        cli_print_error(&err);
+    str_fini(&out);
+    return session_exit_code(status);
+}
+
 static int print_nodes(const Session *session, const CliArgs *args)
 {
     const char *name = args->files.count > 0 ? args->files.items[0] : NULL;
     const NodeDef *def = name ? node_find(&session->table, name) : NULL;
     if (name && !def) return unknown_class(session, name);
+    if (args->schema) return print_schema(session);
     if (args->json) return print_json(session, def);
     if (def)
         print_class(def);

@@ -131,6 +131,14 @@ void report_summary(const Report *r)
     fputc('\n', stderr);
 }
 
+static void count_file(Report *r, const ReportFile *file)
+{
+    (void)r;
+    (void)file;
+}
+
+const ReportFormat report_count = { .name = "count", .file = count_file };
+
 /* ---- text -------------------------------------------------------------------------------- */
 
 /* Control characters would end the line or steer a terminal. */

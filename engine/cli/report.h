@@ -50,7 +50,9 @@ struct ReportFormat {
     void (*end)(Report *r);
 };
 
-extern const ReportFormat report_text, report_json, report_sarif, report_junit, report_github;
+/* report_count prints nothing. */
+extern const ReportFormat report_count, report_text, report_json, report_sarif, report_junit,
+    report_github;
 
 void report_file_init(ReportFile *file, const char *path);
 void report_file_fini(ReportFile *file);

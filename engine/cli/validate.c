@@ -344,7 +344,7 @@ static Status report_document(Document *d, Report *r, Error *err)
 
     report_file_init(&file, d->path);
     file.doc = d->workflow.graph->doc;
-    status = d->args->diff ? OK : add_rows(d, r, &file, err);
+    status = add_rows(d, r, &file, err);
     if (status == OK) report_print(r, &file);
     report_file_fini(&file);
     return status;
@@ -362,8 +362,10 @@ static void check_document(Validation *v, Document *d, const InputFile *in)
         return;
     }
     status = look(d, &err);
-    if (status == OK) status = fix_file(d, &v->report, &err);
+    /* With --diff the file stays as it is, and so do its findings. */
+    if (status == OK && !d->args->diff) status = fix_file(d, &v->report, &err);
     if (status == OK) status = report_document(d, &v->report, &err);
+    if (status == OK && d->args->diff) status = fix_file(d, &v->report, &err);
     if (status != OK) {
         error_at_file(&err, d->path, -1);
         cli_print_error(&err);
@@ -481,7 +483,8 @@ static int finish(Validation *v)
     int status = v->status;
 
     if (!status && v->report.counted) status = 1;
-    if (v->report.format == &report_text && !comfy && !v->args->quiet)
+    if ((v->report.format == &report_text || v->report.format == &report_count) && !comfy &&
+        !v->args->quiet)
         report_summary(&v->report);
     if (!report_end(&v->report)) status = 2;
     return status;
@@ -490,7 +493,7 @@ static int finish(Validation *v)
 int validate_all(const CliArgs *args)
 {
     Validation v = { .args = args, .store = { .given = args->config } };
-    const ReportFormat *format = is_comfy(args) || args->diff ? &report_text : format_of(args);
+    const ReportFormat *format = args->diff ? &report_count : format_of(args);
     Severity threshold = SEV_ERROR;
     Inputs in = { 0 };
     Error err;

@@ -68,16 +68,19 @@ static bool write_number(Fixer *x, const Json *value, int64_t number)
     return good;
 }
 
+/* Only what differs is written, so that the list keeps its layout. */
 static bool write_link(Fixer *x, const Json *value, const char *id, int slot)
 {
+    const Json *old_id = json_first(value), *old_slot = json_next(old_id);
+    int64_t old = -1;
     Str text = { 0 };
-    bool good;
+    bool good = json_is(value, JSON_ARRAY) && old_id && old_slot;
 
-    str_add_char(&text, '[');
     json_write_string(&text, id, strlen(id));
-    str_printf(&text, ", %d]", slot);
-    good = replace(x, value, &text);
+    good = good && replace(x, old_id, &text);
     str_fini(&text);
+    if (good && (!json_int64(old_slot, &old) || old != slot))
+        good = write_number(x, old_slot, slot);
     return good;
 }
 

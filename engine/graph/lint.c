@@ -477,6 +477,7 @@ static Status w311(Lint *l, int node)
 
     if (lint_stage(lint_at(l, node)) != STAGE_LORA) return OK;
     TRY(zero_strength(l, node));
+    if (is_zero(lint_at(l, node), "strength_model")) return OK;
     for (int i = 0; file && file->kind == LIT_TEXT && up >= 0 && i < LINT_MAX_LORAS; i++) {
         if (lint_text_is(lint_at(l, up), "lora_name", file->text))
             return lint_say(l, "W311", node, "lora_name", "remove one, or add the strengths",

@@ -103,9 +103,8 @@ static Status w401(Lint *l, int node, Family family)
     if (family != FLUX1_DEV || !lint_number(l, lint_at(l, node), "cfg", &cfg) || cfg == 1)
         return OK;
     if (!lint_once(l, "W401", node)) return OK;
-    return lint_say(l, "W401", node, "cfg",
-                    "set cfg to 1 and give the scale through FluxGuidance", NULL,
-                    "cfg %g doubles the work; FLUX.1 dev is distilled, use FluxGuidance", cfg);
+    return lint_say(l, "W401", node, "cfg", "use FluxGuidance, and set cfg to 1", NULL,
+                    "cfg %g doubles the work of a model that is distilled from guidance", cfg);
 }
 
 /* Up through nodes that only add to a conditioning, to the one whose class starts with a word, -1 = none. */

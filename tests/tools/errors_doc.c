@@ -9,6 +9,7 @@
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
 #include "engine/base/str.h"
+#include "engine/graph/rules.h"
 #include "engine/session.h"
 
 typedef struct CodeRow {
@@ -38,7 +39,7 @@ static const char head[] =
     "# Errors\n\n"
     "Made by `errors_doc` (tests/tools/errors_doc.c) from the lists in `engine/base/status.h` "
     "and "
-    "`engine/graph/check.h`.\n\n"
+    "`engine/graph/check.h` and `engine/graph/rules.c`.\n\n"
     "A diagnostic reads `file:line:column: severity RULE node ID (Class): input: what is "
     "wrong; the "
     "way out`; what is\nnot known is left out.\n\n"
@@ -75,6 +76,23 @@ static bool is_repeated(size_t row)
     return false;
 }
 
+static const char rules_head[] =
+    "\n## Rules of `weft validate`\n\n"
+    "`weft explain RULE` prints the same texts. Correction: what `weft validate --fix` does "
+    "about it, "
+    "or\n`--fix --unsafe-fixes` where the picture may change. docs/ci.md tells how rules are "
+    "selected and silenced.\n";
+
+static void write_explained(Str *out, const Rule *r)
+{
+    static const char *const severities[] = { "error", "warning", "note" };
+    static const char *const fixes[] = { "none", "safe", "unsafe" };
+
+    str_printf(out, "\n### %s %s\n\n%s. Severity: %s. Correction: %s.\n\n%s\n\n", r->id,
+               r->name, r->title, severities[r->severity], fixes[r->fix], r->why);
+    str_printf(out, "    bad:  %s\n    good: %s\n", r->bad, r->good);
+}
+
 static void write_page(Str *out)
 {
     str_add(out, head);
@@ -84,6 +102,9 @@ static void write_page(Str *out)
     str_add(out, middle);
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
         if (!is_repeated(i)) write_rule(out, &rules[i]);
+    str_add(out, rules_head);
+    for (size_t i = 0; rule_at(i); i++)
+        write_explained(out, rule_at(i));
 }
 
 static int compare(const Str *page, const char *path)
