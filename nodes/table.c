@@ -6,6 +6,7 @@
 #include "nodes/facts.h"
 #include "nodes/gguf.h"
 #include "nodes/guidance.h"
+#include "nodes/guidance_after.h"
 #include "nodes/image.h"
 #include "nodes/image_edit.h"
 #include "nodes/image_filter.h"
@@ -18,7 +19,9 @@
 #include "nodes/patch.h"
 #include "nodes/preview.h"
 #include "nodes/rebatch.h"
+#include "nodes/samplers.h"
 #include "nodes/sampling.h"
+#include "nodes/schedules.h"
 #include "nodes/step_cache.h"
 #include "nodes/switch.h"
 #include "nodes/text.h"
@@ -30,12 +33,16 @@ static const NodeDef *const *const families[] = {
     loaders_nodes,
     gguf_nodes,
     lora_nodes,
-    patch_nodes, guidance_nodes,
+    patch_nodes,
+    guidance_nodes,
+    guidance_after_nodes,
     step_cache_nodes,
     conditioning_nodes, controlnet_nodes, style_nodes,
     latent_nodes,
     latent_edit_nodes,
     sampling_nodes,
+    samplers_nodes,
+    schedules_nodes,
     vae_nodes,
     image_nodes,
     image_edit_nodes,

@@ -84,6 +84,20 @@ typedef struct SkipLayers {
 } SkipLayers;
 Status guidance_skip_layers(const SkipLayers *s, GuidanceHook **out, Error *err);
 
+/* RenormCFG: at sigmas from `trunc` on the positive estimate alone; below, the guided one no longer than renorm times
+ * the positive one (0 = no bound). */
+Status guidance_renorm(double trunc, double renorm, GuidanceHook **out, Error *err);
+/* Scales from min_cfg to the guider's along the items of a batch, or there and back. */
+Status guidance_frames(double min_cfg, bool triangle, GuidanceHook **out, Error *err);
+/* Tangential damping: the negative keeps what it has in common with the positive. */
+Status guidance_tangential(GuidanceHook **out, Error *err);
+/* Mahiro: the guided estimate and the scaled positive one, mixed by how alike the negative is. */
+Status guidance_mahiro(GuidanceHook **out, Error *err);
+/* The noise of the guided estimate divided by `factor`. */
+Status guidance_epsilon_scaling(double factor, GuidanceHook **out, Error *err);
+/* Temporal score rescaling with strength k and width sigma. */
+Status guidance_tsr(double k, double sigma, GuidanceHook **out, Error *err);
+
 /* Linear between order statistics at rank q*(n-1); scratch of n floats. */
 double guidance_quantile(const float *v, int64_t n, double q, float *scratch);
 

@@ -54,6 +54,8 @@ typedef struct Sampler {
 } Sampler;
 
 const SamplerDef *sampler_find(const char *name); /* NULL when unknown */
+/* The other form of SamplerEulerCFG++, which is in no menu. */
+extern const SamplerDef sampler_euler_pp_def;
 const char *const *sampler_names(void);           /* menu order, NULL-ended */
 /* A name with ':' is looked up in the registry (may be NULL). options NULL = the entry's defaults.
  * Errors: E_RANGE for an unknown name, with the nearest one. */

@@ -59,6 +59,26 @@ Status sampler_euler_cfg_pp(SamplerRun *r, Error *err)
     return OK;
 }
 
+/* d = (x - 2 D + U) / s, Euler step along it. */
+static Status sampler_euler_pp(SamplerRun *r, Error *err)
+{
+    Tensor *d;
+
+    TRY(run_temp(r, &d, err));
+    for (int k = 0; k + 1 < r->count; k++) {
+        float s = r->sigmas[k], dt = r->sigmas[k + 1] - s;
+        TRY(run_denoise(r, r->x, s, d, err));
+        run_step(r, k, d, r->x);
+        vec_mix3(r->x, 1 + dt / s, r->x, -2 * dt / s, d, dt / s, r->uncond);
+    }
+    return OK;
+}
+
+const SamplerDef sampler_euler_pp_def = { .name = "euler_pp",
+                                          .fn = sampler_euler_pp,
+                                          .flags = SAMPLER_CFG_PP,
+                                          .noise = NOISE_NONE };
+
 Status sampler_euler_ancestral(SamplerRun *r, Error *err)
 {
     const SamplerOptions *o = r->options;

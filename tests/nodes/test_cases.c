@@ -13,6 +13,7 @@
 
 #include "engine/base/mem.h"
 #include "engine/graph/fill.h"
+#include "engine/sampling/guidance.h"
 #include "engine/sampling/latent.h"
 #include "nodes/table.h"
 #include "tests/unit/support.h"
@@ -78,6 +79,28 @@ static Value object_value(Call *c, SockType type, const char *tensor, const char
                     .object = hold(c, is_latent ? (void *)as_latent(c, t, input) : t) };
 }
 
+static void fill_rows(Call *c, const Socket *rows, const char *prefix);
+
+/* The first output of another node, which the case describes in place. */
+static Value nested_value(Call *c, const Json *json)
+{
+    NodeTable table = nodes_table();
+    const NodeDef *def = node_find(&table, param_text(json, "op", ""));
+    Call inner = { .v = c->v, .json = json, .def = def };
+    Error err = { 0 };
+    Value v = { .type = SOCK_OTHER };
+    inner.in = mem_calloc(1, def->in_size + 1);
+    inner.out = mem_calloc(1, def->out_size + 1);
+    fill_rows(&inner, def->inputs, "");
+    NodeCall call = { .def = def, .id = "2", .in = inner.in, .out = inner.out, .err = &err };
+    assert_ok(def->run(&call), &err);
+    memcpy(&v.object, (char *)inner.out + def->outputs[0].at, sizeof v.object);
+    hold(c, v.object);
+    mem_free(inner.in);
+    mem_free(inner.out);
+    return v;
+}
+
 static Value literal_value(const Socket *s, const Json *j)
 {
     Value v = { .type = s->type };
@@ -141,10 +164,11 @@ static void fill_rows(Call *c, const Socket *rows, const char *prefix)
         } else if (s->flags & SOCK_F_LIST) {
             fill_list(c, s, t, p);
         } else {
-            Value v =
-                t ? object_value(c, socket_is_any(s) ? SOCK_ANY : s->type, json_string(t), name)
-                : p ? literal_value(s, p)
-                    : fill_default_value(s);
+            Value v = t && json_is(t, JSON_OBJECT) ? nested_value(c, t)
+                      : t ? object_value(c, socket_is_any(s) ? SOCK_ANY : s->type,
+                                         json_string(t), name)
+                      : p ? literal_value(s, p)
+                          : fill_default_value(s);
             if (socket_is_any(s) && t)
                 memcpy((char *)c->in + s->at, &v, sizeof v);
             else
@@ -368,10 +392,71 @@ static void test_cases(void **state)
     vectors_close(&v);
 }
 
+/* ---- guidance that no vector covers --------------------------------------------------------------------- */
+
+static GuidanceHook *hook_of(const Json *c)
+{
+    const char *name = param_text(c, "hook", "");
+    double a = param_number(c, "a", 0), b = param_number(c, "b", 0);
+    GuidanceHook *h = NULL;
+    Error err = { 0 };
+    Status s = E_RANGE;
+    if (strcmp(name, "RenormCFG") == 0) s = guidance_renorm(a, b, &h, &err);
+    if (strcmp(name, "frames") == 0) s = guidance_frames(a, b != 0, &h, &err);
+    if (strcmp(name, "TCFG") == 0) s = guidance_tangential(&h, &err);
+    if (strcmp(name, "Mahiro") == 0) s = guidance_mahiro(&h, &err);
+    if (strcmp(name, "epsilon") == 0) s = guidance_epsilon_scaling(a, &h, &err);
+    if (strcmp(name, "TSR") == 0) s = guidance_tsr(a, b, &h, &err);
+    assert_ok(s, &err);
+    return h;
+}
+
+static Tensor *part(const Vectors *v, const Json *c, const char *key)
+{
+    return vectors_tensor(v, param_text(c, key, ""));
+}
+
+static void check_hook(const Vectors *v, const Json *c)
+{
+    GuidanceHook *h = hook_of(c);
+    Error err = { 0 };
+    double scale = param_number(c, "scale", 1);
+    Tensor *x = part(v, c, "x"), *p = part(v, c, "cond"), *u = part(v, c, "uncond"),
+           *want = part(v, c, "out"), *d = part(v, c, "x");
+    GuidanceStep g = { .x = x,
+                       .sigma = (float)param_number(c, "sigma", 0.5),
+                       .cfg = scale,
+                       .scale = scale,
+                       .cond = p,
+                       .uncond = u,
+                       .denoised = d,
+                       .steps = 1 };
+    if (h->kind == GUIDE_PRE) assert_ok(h->run(h, NULL, &g, &err), &err);
+    if (h->kind != GUIDE_CFG) guidance_cfg(g.cond, g.uncond, g.scale, g.denoised);
+    if (h->kind != GUIDE_PRE) assert_ok(h->run(h, NULL, &g, &err), &err);
+    if (tensor_max_diff(d, want) > 2e-5)
+        fail_msg("%s: off by %g", class_of(c), tensor_max_diff(d, want));
+    Tensor *const all[] = { x, p, u, want, d };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        tensor_unref(all[i]);
+    ref_drop(h);
+}
+
+static void test_hooks(void **state)
+{
+    Vectors v;
+    (void)state;
+    open_cases(&v);
+    for (const Json *c = json_first(json_get(json_root(v.doc), "hooks")); c; c = json_next(c))
+        check_hook(&v, c);
+    vectors_close(&v);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_vectors),
-                                        cmocka_unit_test(test_cases) };
+                                        cmocka_unit_test(test_cases),
+                                        cmocka_unit_test(test_hooks) };
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests_name("cases", tests, NULL, NULL);
 }

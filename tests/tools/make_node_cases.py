@@ -277,6 +277,79 @@ case("RebatchLatents", {"latents": [l[0]], "latents.noise_mask": half}, {"batch_
      [{"samples": l[0][:2], "noise_mask": half.repeat(2, 1, 1), "batch_index": [0, 1]},
       {"samples": l[0][2:], "noise_mask": half, "batch_index": [2]}])
 
+# ---- operations on latents, schedules, guidance -------------------------------------------------------------
+def tonemap(x, k):
+    m = (torch.linalg.vector_norm(x, dim=1) + 1e-10)[:, None]
+    mean, std = m.mean((1, 2, 3), keepdim=True), m.std((1, 2, 3), keepdim=True)
+    top = (std * 5 + mean) * k
+    return x / m * ((m / top) / (m / top + 1) * top)
+
+
+def sharpen_directions(x, r, sigma, alpha):
+    lum = (torch.linalg.vector_norm(x, dim=1) + 1e-6)[:, None]
+    g = torch.linspace(-1, 1, 2 * r + 1)
+    d = torch.sqrt(g[:, None] ** 2 + g[None] ** 2)
+    kernel = torch.exp(-(d * d) / (2 * sigma * sigma))
+    kernel = kernel / kernel.sum() * alpha * -10
+    kernel[r, r] += 1 - kernel.sum()
+    y = F.pad(x / lum, (r, r, r, r), "reflect")
+    return lum * F.conv2d(y, kernel.repeat(x.shape[1], 1, 1)[:, None], groups=x.shape[1])
+
+
+for k in (1.0, 0.3):
+    case("LatentApplyOperation", {"samples": p, "operation": {"op": "LatentOperationTonemapReinhard",
+                                                              "params": {"multiplier": k}}}, out=[tonemap(p, k)], tolerance=1e-5)
+case("LatentApplyOperation", {"samples": p, "operation": {"op": "LatentOperationSharpen", "params": {
+    "sharpen_radius": 3, "sigma": 1.0, "alpha": 0.1}}}, out=[sharpen_directions(p, 3, 1.0, 0.1)], tolerance=2e-5)
+case("LatentApplyOperation", {"samples": p, "operation": {"op": "LatentOperationSharpen", "params": {
+    "sharpen_radius": 9, "sigma": 1.0, "alpha": 0.1}}}, error=True)
+case("ManualSigmas", {}, {"sigmas": "1., 0.75;.5 -0.25 1e"}, [torch.tensor([1, 0.75, 0.5, -0.25, 1])])
+case("ManualSigmas", {}, {"sigmas": "1..5"}, error=True)
+levels = torch.tensor([1.0, 0.5, 0.0])
+case("SetFirstSigma", {"sigmas": levels}, {"sigma": 0.9}, [torch.tensor([0.9, 0.5, 0.0])])
+case("ExtendIntermediateSigmas", {"sigmas": levels}, {"steps": 2, "start_at_sigma": -1.0, "end_at_sigma": 0.6, "spacing": "linear"},
+     [torch.tensor([1.0, 0.75, 0.5, 0.0])])
+case("KarrasScheduler", {}, {"steps": 3, "sigma_max": 8.0, "sigma_min": 1.0, "rho": 1.0}, [torch.tensor([8, 4.5, 1, 0])])
+case("ExponentialScheduler", {}, {"steps": 3, "sigma_max": 4.0, "sigma_min": 1.0}, [torch.tensor([4.0, 2.0, 1.0, 0.0])])
+case("PolyexponentialScheduler", {}, {"steps": 3, "sigma_max": 4.0, "sigma_min": 1.0, "rho": 1.0}, [torch.tensor([4.0, 2.0, 1.0, 0.0])])
+t = torch.linspace(1, 0.5, 3)
+case("VPScheduler", {}, {"steps": 3, "beta_d": 2.0, "beta_min": 0.1, "eps_s": 0.5},
+     [torch.cat([torch.sqrt(torch.special.expm1(2.0 * t ** 2 / 2 + 0.1 * t)), torch.zeros(1)])])
+z = torch.linspace(0, 1, 3)
+lap = torch.exp(0.0 - 0.5 * torch.sign(0.5 - z) * torch.log(1 - 2 * (0.5 - z).abs() + 1e-5)).clamp(0.1, 5.0)
+case("LaplaceScheduler", {}, {"steps": 3, "sigma_max": 5.0, "sigma_min": 0.1, "mu": 0.0, "beta": 0.5}, [lap], tolerance=1e-5)
+
+HOOKS = []
+X, P, U = (torch.randn(2, 4, 3, 5) for _ in range(3))
+
+
+def hook(name, out, a=0.0, b=0.0, sigma=0.5, scale=4.0, P=P, U=U):
+    HOOKS.append({"hook": name, "a": a, "b": b, "sigma": sigma, "scale": scale, "x": put(X), "cond": put(P), "uncond": put(U),
+                  "out": put(out)})
+
+
+cfg = U + 4 * (P - U)
+norm = lambda v: torch.linalg.vector_norm(v, dim=(1, 2, 3), keepdim=True)
+hook("RenormCFG", torch.where(norm(cfg) >= norm(P), cfg * norm(P) / norm(cfg), cfg), 100.0, 1.0)
+hook("RenormCFG", cfg, 100.0, 0.0)
+hook("RenormCFG", P, 0.4, 1.0)
+frame = torch.linspace(1.5, 4, 2)[:, None, None, None]
+hook("frames", U + frame * (P - U), 1.5)
+hook("frames", U + 1.5 * (P - U), 1.5, 1.0)
+su, sp = (X - U).reshape(2, 1, -1), (X - P).reshape(2, 1, -1)
+v1 = torch.linalg.svd(torch.cat((su, sp), 1).double(), full_matrices=False)[2][:, :1].float()
+ud = X - ((su @ v1.mT) * v1).reshape_as(X)
+hook("TCFG", ud + 4 * (P - ud))
+root = lambda v: v.abs().sqrt() * v.sign()
+sim = 2 * (F.cosine_similarity(root(U * 4), root((P * 4 + cfg) / 2)).mean() + 1)
+hook("Mahiro", (sim * cfg + (4 - sim) * P * 4) / 4)
+hook("epsilon", X - (X - cfg) / 1.1, 1.1)
+snr = (0.7 / 0.3) ** 2
+r = (snr * 0.25 + 1) / (snr * 0.25 / 0.9 + 1)
+hook("TSR", torch.lerp(X / 0.7, cfg, r), 0.9, 0.5, sigma=0.3)
+hook("TSR", cfg, 0.9, 0.5, sigma=1.0)
+hook("TSR", cfg, 1.0, 0.5)
+
 # ---- texts ---------------------------------------------------------------------------------------------
 WORDS = ["", "a", "Hello, World", "stra\u00dfe \ufb01n d'\u00e9t\u00e9 they're", "\u1f88\u0149\u0390 \u01c6 \u01c5",
          "\u039f\u0394\u039f\u03a3 \u03a3 \u03a3\u03b1", "\u0130stanbul I\u0131", "\u65e5\u672c\u8a9e text",
@@ -361,5 +434,5 @@ for _ in range(int(sys.argv[2]) if len(sys.argv) > 2 else 40):
     regex_cases(pattern, text, 0, rng.randrange(2), 0, "<\\g<0>>")
 
 with open(sys.argv[1] + "/cases.json", "w") as out:
-    json.dump({"cases": CASES}, out, separators=(",", ":"))
+    json.dump({"cases": CASES, "hooks": HOOKS}, out, separators=(",", ":"))
 save_file(T, sys.argv[1] + "/cases.safetensors")
