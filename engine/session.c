@@ -1,6 +1,7 @@
 /* session.c - one engine with its host, node table and cache. */
 #include "engine/session.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,25 +14,51 @@
 #include "engine/graph/parse_ui.h"
 #include "engine/guide.h"
 #include "nodes/script.h"
+#include "nodes/sizes.h"
 #include "nodes/table.h"
 
-enum { FILE_MAX = 1 << 30 };
+enum { FILE_MAX = 1 << 30, PROMPT_BYTES = 1 << 30 };
 
 /* ---- the session ------------------------------------------------------------------------------- */
 
+/* "7" counts results, "2G", "300M" and "1.5GiB" bytes. */
+static bool parse_lru(const char *text, CachePolicy *policy, double *limit)
+{
+    static const char units[] = "KMGT";
+    char *end = NULL;
+    double v = strtod(text, &end);
+    const char *unit = end && *end ? strchr(units, *end) : NULL;
+
+    *policy = CACHE_LRU;
+    if (end == text || !(v >= 1) || v > 9e15) return false;
+    if (unit) {
+        *policy = CACHE_BYTES;
+        for (const char *u = units; u <= unit; u++)
+            v *= 1024;
+        end++;
+        if (*end == 'i') end++;
+        if (*end == 'B') end++;
+    }
+    *limit = v;
+    return *end == 0 && v < 9e18 && (unit || v == floor(v));
+}
+
 static Status make_cache(Session *s, const char *policy, Error *err)
 {
-    char *end = NULL;
+    CachePolicy kind;
+    double limit;
+
     if (!policy || strcmp(policy, "classic") == 0)
         return cache_new(CACHE_CLASSIC, 0, &s->cache, err);
     if (strcmp(policy, "none") == 0) return OK;
-    long long limit = strncmp(policy, "lru:", 4) == 0 ? strtoll(policy + 4, &end, 10) : 0;
-    if (limit < 1 || *end) {
+    if (strncmp(policy, "lru:", 4) != 0 || !parse_lru(policy + 4, &kind, &limit)) {
         error_set(err, E_USAGE, "cache policy '%s' is not known", policy);
-        error_fix(err, "use classic, none, or lru:N with N results to keep");
+        error_fix(err, "use classic, none, lru:N with N results to keep, or lru:SIZE (lru:2G)");
         return E_USAGE;
     }
-    return cache_new(CACHE_LRU, (size_t)limit, &s->cache, err);
+    TRY(cache_new(kind, (size_t)limit, &s->cache, err));
+    cache_set_sizes(s->cache, nodes_value_bytes);
+    return OK;
 }
 
 /* Node classes and menus come from the set, which the session takes over. */
@@ -75,7 +102,11 @@ Status session_init(Session *s, const SessionOptions *options, Error *err)
     s->lua = options->lua;
     s->lua_limits = options->lua_limits;
     s->cache_policy = options->cache;
-    TRY(host_new(&options->host, &s->host, err));
+    s->cache_dir = options->cache_dir;
+    HostOptions host = options->host;
+    host.cache_dir = options->no_prompt_cache ? NULL : options->cache_dir;
+    host.prompt_limit = options->prompt_limit ? options->prompt_limit : PROMPT_BYTES;
+    TRY(host_new(&host, &s->host, err));
     Status status = make_cache(s, options->cache, err);
     if (status == OK) status = load_scripts(s, err);
     if (status != OK) session_fini(s);

@@ -21,6 +21,7 @@ typedef struct Session {
     const char *const *lua;   /* borrowed: folders of scripts, NULL-ended, or NULL */
     ScriptLimits lua_limits;
     const char *cache_policy; /* borrowed */
+    const char *cache_dir;    /* borrowed, or NULL */
 } Session;
 
 typedef struct SessionOptions {
@@ -29,6 +30,9 @@ typedef struct SessionOptions {
     uint64_t choice_seed; /* 0 = always the first alternative */
     const char *const *lua;  /* folders of scripts, NULL-ended, or NULL; read while the session lives */
     ScriptLimits lua_limits; /* zeros = the defaults */
+    const char *cache_dir;   /* folder of caches on disk, read while the session lives; NULL = none */
+    bool no_prompt_cache;    /* prompts are not kept there */
+    int64_t prompt_limit;    /* bytes of prompts; 0 = 1 GiB */
 } SessionOptions;
 
 Status session_init(Session *s, const SessionOptions *options, Error *err);

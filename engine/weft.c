@@ -49,6 +49,7 @@ static void fill_options(const WeftOptions *o, SessionOptions *out)
 {
     const char *residency = or_default(o->residency, "auto");
     out->cache = o->cache;
+    out->cache_dir = o->cache_dir;
     out->lua = o->lua;
     out->lua_limits = (ScriptLimits){ .memory = o->lua_memory, .budget = o->lua_budget };
     out->host = (HostOptions){

@@ -44,7 +44,8 @@ typedef struct WeftOptions {
     const char *device;    /* "auto" (default), "cpu" */
     const char *isa;       /* instruction-set path; default the best */
     const char *residency; /* "auto" (default), "sequential", "hybrid" */
-    const char *cache;     /* "classic" (default), "lru:N", "none" */
+    const char *cache;     /* "classic" (default), "lru:N", "lru:SIZE" ("lru:2G"), "none" */
+    const char *cache_dir; /* folder where embedded prompts and records are kept; default none */
     int64_t ram_limit;     /* bytes; 0 = none */
     int threads;           /* 0 = one per core */
     int dummy;             /* no weights' contents, no files written */

@@ -38,6 +38,14 @@ bool file_exists(const char *path);
 int64_t file_size(const char *path); /* -1 when it cannot be told */
 bool file_is_dir(const char *path);
 Status file_make_dirs(const char *path, Error *err);
+/* Sets the time of last use to now, as far as the file allows it. */
+void file_touch(const char *path);
+/* Deletes the files right in the folder whose name ends in suffix, those used longest ago first, until the
+ * rest holds at most `limit` bytes. What cannot be deleted stays. */
+void file_trim_folder(const char *folder, const char *suffix, int64_t limit);
+/* Digest of a file's size, time of change and a sample of its bytes: the start, the end, and blocks between
+ * them. Errors: E_IO. */
+Status file_identity(const char *path, uint8_t digest[32], Error *err);
 /* Joins with one '/', into a new string (mem_free). NULL when out of memory. */
 char *file_join(const char *folder, const char *name);
 /* $XDG_CACHE_HOME/weft, else ~/.cache/weft, into a new string (mem_free); it need not exist. NULL without

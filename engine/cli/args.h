@@ -19,7 +19,8 @@ typedef enum CliCommand {
     CMD_BENCH = 1 << 5,
     CMD_LUA = 1 << 6,
     CMD_QUANTIZE = 1 << 7,
-    CMD_EXPLAIN = 1 << 8
+    CMD_EXPLAIN = 1 << 8,
+    CMD_WHY = 1 << 12
 } CliCommand;
 
 typedef struct CliList {
@@ -37,14 +38,14 @@ typedef struct CliFiles {
 typedef struct CliArgs {
     CliFiles files;
     CliList models, lua, set, keep;
-    const char *input, *output, *temp, *cache;
+    const char *input, *output, *temp, *cache, *cache_dir;
     const char *precision, *device, *isa, *residency, *format;
     const char *select, *ignore, *threshold, *config, *out;
     const char *model, *size, *type, *weight;
     int64_t lua_memory, lua_budget;
-    int64_t threads, ram_limit, vram_limit, choice_seed, steps, tokens, repeat;
+    int64_t threads, ram_limit, vram_limit, choice_seed, prompt_limit, steps, tokens, repeat;
     int64_t m, n, k;
-    bool dummy, json, quiet, svg, dot, recalibrate, no_metadata, help, show, force, fix, unsafe_fixes, diff, watch, schema;
+    bool dummy, json, quiet, svg, dot, recalibrate, no_metadata, no_prompt_cache, help, show, force, fix, unsafe_fixes, diff, watch, schema;
 } CliArgs;
 
 /* Reads argv after the sub-command. Errors: E_USAGE naming the option, what it takes and what was given. */

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/file.h"
+#include "engine/base/mem.h"
 #include "engine/cli/commands.h"
 
 /* The one place where a signal handler needs to find what runs: the bus of its events. */
@@ -41,6 +43,18 @@ static const char *const *model_folders(const CliArgs *args)
     return fallback;
 }
 
+/* --cache-dir, or the user's cache folder; NULL without a home. It lives as long as the process. */
+static const char *cache_folder(const CliArgs *args)
+{
+    static char folder[4096];
+    char *own = args->cache_dir ? NULL : file_cache_folder();
+
+    if (args->cache_dir) return args->cache_dir;
+    if (own) snprintf(folder, sizeof folder, "%s", own);
+    mem_free(own);
+    return folder[0] ? folder : NULL;
+}
+
 void cli_session_options(const CliArgs *args, SessionOptions *out)
 {
     const char *residency = or_default(args->residency, "auto");
@@ -49,6 +63,9 @@ void cli_session_options(const CliArgs *args, SessionOptions *out)
         .choice_seed = (uint64_t)args->choice_seed,
         .lua = args->lua.items,
         .lua_limits = { .memory = args->lua_memory, .budget = args->lua_budget },
+        .cache_dir = cache_folder(args),
+        .no_prompt_cache = args->no_prompt_cache,
+        .prompt_limit = args->prompt_limit,
     };
     out->host = (HostOptions){
         .models = model_folders(args),

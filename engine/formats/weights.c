@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/base/mem.h"
+#include "engine/base/sha256.h"
 #include "engine/base/str.h"
 #include "engine/formats/weights_source.h"
 
@@ -204,6 +205,22 @@ KDtype weights_main_dtype(const Weights *w)
     for (size_t t = 1; t < K_DTYPE_COUNT; t++)
         if (bytes[t] > bytes[best]) best = t;
     return (KDtype)best;
+}
+
+Status weights_identity(const Weights *w, uint8_t digest[32], Error *err)
+{
+    const Source *s = w->source;
+    uint8_t one[32];
+    Sha256 h;
+
+    if (s->map_count == 0) return error_set(err, E_MISSING, "no file behind the weights");
+    sha256_init(&h);
+    for (size_t i = 0; i < s->map_count; i++) {
+        TRY(file_identity(s->maps[i]->path, one, err));
+        sha256_add(&h, one, sizeof one);
+    }
+    sha256_end(&h, digest);
+    return OK;
 }
 
 void weights_release(const Weights *w)

@@ -61,6 +61,10 @@ typedef bool (*WeightsNameFn)(void *user, const char *name, char *buf, size_t si
 Status weights_rename(const Weights *w, WeightsNameFn fn, void *user, Weights **out,
                       Error *err);
 
+/* Digest of the identity of all files behind the table (file_identity). Errors: E_IO; E_MISSING for a table
+ * without files. */
+Status weights_identity(const Weights *w, uint8_t digest[32], Error *err);
+
 /* ---- what there is ---- */
 
 size_t weights_count(const Weights *w);

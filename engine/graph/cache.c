@@ -12,6 +12,7 @@ typedef struct Entry {
     CacheKey key;
     NodeResult *result; /* one reference owned */
     uint64_t used;
+    int64_t bytes;
     uint64_t owner; /* of what came by expansion; 0 = a node of the file */
 } Entry;
 
@@ -21,6 +22,8 @@ struct Cache {
     size_t limit, count, slot_count;
     Entry *slots; /* owned */
     uint64_t clock;
+    int64_t bytes;
+    CacheSizeFn size_of; /* NULL = everything is 0 */
 };
 
 static Status no_memory(Error *err)
@@ -78,6 +81,29 @@ void cache_free(Cache *c)
     mem_free(c);
 }
 
+void cache_set_sizes(Cache *c, CacheSizeFn size_of)
+{
+    c->size_of = size_of;
+}
+
+int64_t cache_bytes(const Cache *c)
+{
+    return c->bytes;
+}
+
+/* An entry weighs at least what its own records take. */
+static int64_t result_bytes(const Cache *c, const NodeResult *r)
+{
+    int64_t bytes = (int64_t)sizeof(Entry) + (int64_t)sizeof *r;
+
+    if (r->ui) bytes += (int64_t)strlen(r->ui);
+    for (int i = 0; i < r->count; i++)
+        for (size_t k = 0; k < r->slots[i].count; k++)
+            bytes +=
+                (int64_t)sizeof(Value) + (c->size_of ? c->size_of(&r->slots[i].items[k]) : 0);
+    return bytes;
+}
+
 CachePolicy cache_policy(const Cache *c)
 {
     return c->policy;
@@ -127,6 +153,7 @@ static bool rebuild(Cache *c, size_t slots, bool (*keep)(const Entry *, const vo
     for (size_t i = 0; i < c->slot_count; i++) {
         if (!c->slots[i].result) continue;
         if (keep && !keep(&c->slots[i], user)) {
+            c->bytes -= c->slots[i].bytes;
             ref_drop(c->slots[i].result);
             continue;
         }
@@ -144,14 +171,33 @@ static bool is_recent(const Entry *e, const void *user)
     return e->used > *(const uint64_t *)user;
 }
 
-/* Drops the entry that was used longest ago. */
-static void make_space(Cache *c)
+/* Drops the entry that was used longest ago; false when memory is short. */
+static bool make_space(Cache *c)
 {
     uint64_t oldest = UINT64_MAX;
 
     for (size_t i = 0; i < c->slot_count; i++)
         if (c->slots[i].result && c->slots[i].used < oldest) oldest = c->slots[i].used;
-    rebuild(c, c->slot_count, is_recent, &oldest);
+    return rebuild(c, c->slot_count, is_recent, &oldest);
+}
+
+/* Room for one result more; false when it cannot be kept. */
+static bool make_room(Cache *c, const CacheKey *key, int64_t bytes)
+{
+    Entry *e = c->slot_count ? find(c->slots, c->slot_count, key) : NULL;
+    int64_t limit = c->limit > INT64_MAX ? INT64_MAX : (int64_t)c->limit;
+
+    if (e && e->result) {
+        e->used = ++c->clock;
+        bytes -= e->bytes;
+    } else if (c->policy == CACHE_LRU && c->count >= c->limit && !make_space(c)) {
+        return false;
+    }
+    if (c->policy != CACHE_BYTES) return true;
+    if (bytes > limit) return false;
+    while (c->bytes + bytes > limit && c->count > 0)
+        if (!make_space(c)) return false;
+    return true;
 }
 
 void cache_put(Cache *c, const CacheKey *key, NodeResult *result)
@@ -163,9 +209,11 @@ void cache_put_owned(Cache *c, const CacheKey *key, uint64_t owner, NodeResult *
 {
     Entry *e;
 
-    if (key->never || c->policy == CACHE_NONE || (c->policy == CACHE_LRU && c->limit == 0))
+    int64_t bytes = c->policy == CACHE_BYTES ? result_bytes(c, result) : 0;
+
+    if (key->never || c->policy == CACHE_NONE || (c->policy == CACHE_LRU && c->limit == 0) ||
+        !make_room(c, key, bytes))
         return;
-    if (c->policy == CACHE_LRU && c->count >= c->limit && !cache_get(c, key)) make_space(c);
     if (2 * (c->count + 1) > c->slot_count &&
         !rebuild(c, c->slot_count ? 2 * c->slot_count : 64, NULL, NULL))
         return;
@@ -173,7 +221,8 @@ void cache_put_owned(Cache *c, const CacheKey *key, uint64_t owner, NodeResult *
     if (!e->result) c->count++;
     ref_take(result);
     ref_drop(e->result);
-    *e = (Entry){ *key, result, ++c->clock, owner };
+    c->bytes += bytes - e->bytes;
+    *e = (Entry){ *key, result, ++c->clock, bytes, owner };
 }
 
 uint64_t cache_owner(const GraphNode *n)

@@ -30,13 +30,20 @@ Status result_new(int slots, NodeResult **out, Error *err);
 typedef enum CachePolicy {
     CACHE_NONE,    /* nothing is kept between runs */
     CACHE_CLASSIC, /* what the next prompt does not name is dropped before it runs */
-    CACHE_LRU      /* the `limit` results used last are kept */
+    CACHE_LRU,     /* the `limit` results used last are kept */
+    CACHE_BYTES    /* the results used last are kept, up to `limit` bytes of values */
 } CachePolicy;
+
+/* Bytes that a value holds in memory; 0 for what lies in files. */
+typedef int64_t (*CacheSizeFn)(const Value *v);
 
 typedef struct Cache Cache;
 
 Status cache_new(CachePolicy policy, size_t limit, Cache **out, Error *err);
 void cache_free(Cache *c);
+/* Needed by CACHE_BYTES: without it values weigh nothing. */
+void cache_set_sizes(Cache *c, CacheSizeFn size_of);
+int64_t cache_bytes(const Cache *c); /* of all that is kept, under CACHE_BYTES */
 CachePolicy cache_policy(const Cache *c);
 
 /* Reference is borrowed; NULL when absent. */

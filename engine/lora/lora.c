@@ -350,6 +350,11 @@ const LoraReport *lora_report(const Lora *l)
     return &l->report;
 }
 
+const Weights *lora_file(const Lora *l)
+{
+    return l->file;
+}
+
 /* ---- merging ---------------------------------------------------------------------------------------------- */
 
 /* The changes of a tensor: a run of l->changes. */

@@ -44,6 +44,7 @@ Status lora_open_text(const Weights *file, const Weights *base, const LoraTextPa
 void lora_free(Lora *l);
 
 const LoraReport *lora_report(const Lora *l);
+const Weights *lora_file(const Lora *l); /* borrowed */
 
 /* On a quantised matrix (FP8, GGUF blocks, NF4, int8 ...) plain low-rank changes are kept beside it (KWeight.side);
  * all others, and those on wide matrices, make a merged copy.

@@ -23,6 +23,8 @@ typedef struct HostOptions {
     const char *isa;    /* instruction-set path by name; NULL = best */
     const char *device; /* "auto", "cpu", "cuda" */
     int64_t ram_limit, vram_limit; /* bytes; 0 = none */
+    const char *cache_dir; /* folder of embedded prompts; NULL = none are kept on disk */
+    int64_t prompt_limit;  /* bytes of them */
     bool dummy;         /* no weights' contents, no files written */
     bool metadata;      /* write workflow metadata into outputs */
 } HostOptions;

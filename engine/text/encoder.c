@@ -8,6 +8,7 @@
 #include "engine/base/mem.h"
 #include "engine/formats/recognise.h"
 #include "engine/text/part.h"
+#include "engine/text/store.h"
 
 enum { MAX_PARTS = 2 };
 
@@ -243,35 +244,85 @@ Status text_encoder_with_lora(const TextEncoder *e, Host *h, const Weights *file
 
 /* ---- encoding ---------------------------------------------------------------------------- */
 
-static Status encode_single(const TextEncoder *e, Host *h, const char *text, Cond **out,
-                            Error *err)
+enum { NUMBERS = 1 }; /* one more with every change of an encoder's numbers */
+
+static void add_text(Sha256 *h, const char *text)
 {
-    Tensor *states = NULL, *pooled = NULL;
-    TRY(text_part_encode(&e->parts[0], h, text, &states, &pooled, err));
-    return cond_new(states, pooled, out, err);
+    uint64_t n = strlen(text);
+
+    sha256_add(h, &n, sizeof n);
+    sha256_add(h, text, n);
+}
+
+/* The key of an embedding on disk. False when it is not kept there: no folder, no files behind the encoder,
+ * or embeddings of other files in the text. */
+static bool store_key(const TextEncoder *e, Host *h, const char *first, const char *second,
+                      uint8_t key[32])
+{
+    int32_t facts[] = { NUMBERS, host_exact(h), e->count };
+    Sha256 digest;
+
+    if (!text_store_on(h) || strstr(first, "embedding:") || strstr(second, "embedding:"))
+        return false;
+    sha256_init(&digest);
+    sha256_add(&digest, facts, sizeof facts);
+    add_text(&digest, host_backend(h)->name);
+    for (int i = 0; i < e->count; i++)
+        if (text_part_digest(&e->parts[i], &digest, NULL) != OK) return false;
+    add_text(&digest, first);
+    add_text(&digest, second);
+    sha256_end(&digest, key);
+    return true;
+}
+
+static Status encode_single(const TextEncoder *e, Host *h, const char *text, Tensor **states,
+                            Tensor **pooled, Error *err)
+{
+    return text_part_encode(&e->parts[0], h, text, states, pooled, err);
 }
 
 static Status encode_pair(const TextEncoder *e, Host *h, const char *clip_l, const char *t5xxl,
-                          Cond **out, Error *err)
+                          Tensor **states, Tensor **pooled, Error *err)
+{
+    TRY(text_part_pool(&e->parts[0], h, clip_l, pooled, err));
+    Status status = text_part_encode(&e->parts[1], h, t5xxl, states, NULL, err);
+    if (status == OK) return OK;
+    tensor_unref(*pooled);
+    *pooled = NULL;
+    return status;
+}
+
+/* From disk when it is there: no network wakes. */
+static Status encode(const TextEncoder *e, Host *h, const char *first, const char *second,
+                     Cond **out, Error *err)
 {
     Tensor *states = NULL, *pooled = NULL;
-    TRY(text_part_pool(&e->parts[0], h, clip_l, &pooled, err));
-    Status status = text_part_encode(&e->parts[1], h, t5xxl, &states, NULL, err);
-    if (status == OK) return cond_new(states, pooled, out, err);
-    tensor_unref(pooled);
-    return status;
+    uint8_t key[32];
+    bool keep = store_key(e, h, first, second, key);
+
+    if (keep && text_store_get(h, key, &states, &pooled)) {
+        events_emit(
+            host_events(h),
+            &(Event){ .kind = EV_COMPONENT, .text = "text encoder", .detail = "prompt cache" });
+        return cond_new(states, pooled, out, err);
+    }
+    if (e->count == 2)
+        TRY(encode_pair(e, h, first, second, &states, &pooled, err));
+    else
+        TRY(encode_single(e, h, first, &states, &pooled, err));
+    if (keep && !host_dummy(h)) text_store_put(h, key, states, pooled);
+    return cond_new(states, pooled, out, err);
 }
 
 Status text_encode(const TextEncoder *e, Host *h, const char *text, Cond **out, Error *err)
 {
-    return e->count == 2 ? encode_pair(e, h, text, text, out, err)
-                         : encode_single(e, h, text, out, err);
+    return encode(e, h, text, text, out, err);
 }
 
 Status text_encode_flux(const TextEncoder *e, Host *h, const char *clip_l, const char *t5xxl,
                         Cond **out, Error *err)
 {
-    if (e->count == 2) return encode_pair(e, h, clip_l, t5xxl, out, err);
+    if (e->count == 2) return encode(e, h, clip_l, t5xxl, out, err);
     Status status =
         error_set(err, E_UNSUPPORTED,
                   "separate texts need the two encoders of FLUX.1, this is %s", e->name);

@@ -19,15 +19,19 @@
 
 /* ---- opening ----------------------------------------------------------------------------- */
 
-/* The tokenizer file beside a model file, when there is one. */
+/* The tokenizer file beside a model file; false when there is none. */
+static bool own_tokenizer_path(const char *path, char *out, size_t size)
+{
+    const char *dot = path ? strrchr(path, '.') : NULL;
+    if (!dot || strchr(dot, '/')) return false;
+    int n = snprintf(out, size, "%.*s.tokenizer.json", (int)(dot - path), path);
+    return n >= 0 && (size_t)n < size && file_exists(out);
+}
+
 static Status open_own_tokenizer(const char *path, Tokenizer **out, Error *err)
 {
     char own[4096];
-    const char *dot = path ? strrchr(path, '.') : NULL;
-    if (!dot || strchr(dot, '/')) return OK;
-    int n = snprintf(own, sizeof own, "%.*s.tokenizer.json", (int)(dot - path), path);
-    if (n < 0 || (size_t)n >= sizeof own || !file_exists(own)) return OK;
-    return bpe_open(own, out, err);
+    return own_tokenizer_path(path, own, sizeof own) ? bpe_open(own, out, err) : OK;
 }
 
 static Status open_qwen3(Host *h, const TextPartSource *s, TextPart *p, Error *err)
@@ -165,6 +169,32 @@ Status text_part_with_lora(const TextPart *p, const Weights *file, double streng
     else
         text_part_fini(&copy);
     return status;
+}
+
+static void add_text(Sha256 *h, const char *text)
+{
+    uint64_t n = text ? strlen(text) + 1 : 0;
+
+    sha256_add(h, &n, sizeof n);
+    if (text) sha256_add(h, text, n);
+}
+
+Status text_part_digest(const TextPart *p, Sha256 *h, Error *err)
+{
+    uint8_t file[32];
+    char own[4096];
+    int32_t network = p->network;
+
+    if (!p->model->weights) return error_set(err, E_MISSING, "no file behind the text encoder");
+    sha256_add(h, &network, sizeof network);
+    add_text(h, p->rules.template);
+    TRY(weights_identity(p->model->weights, file, err));
+    sha256_add(h, file, sizeof file);
+    if (own_tokenizer_path(p->model->base.file, own, sizeof own)) {
+        TRY(file_identity(own, file, err));
+        sha256_add(h, file, sizeof file);
+    }
+    return text_patches_digest(p->patches, h, err);
 }
 
 /* ---- prompts ----------------------------------------------------------------------------- */

@@ -28,6 +28,9 @@ typedef struct TextPartSource {
 /* Errors: E_MISSING, E_SHAPE, E_FORMAT (metadata, tokenizer file), E_NOMEM. */
 Status text_part_open(Host *h, const TextPartSource *source, TextPart *out, Error *err);
 void text_part_fini(TextPart *p);
+/* Adds all that its states of a text depend on, but for the text and the host, to a digest. Errors: E_IO,
+ * E_MISSING (no files behind it). */
+Status text_part_digest(const TextPart *p, Sha256 *h, Error *err);
 /* A copy that shares all but the patches, to which a LoRA is added. alone: it has no CLIP-L beside it.
  * *report tells what of the file is used; without changes the copy has none more. Errors: what
  * lora_open_text gives, E_UNSUPPORTED (a LoRA on llama.cpp's order of rows). */

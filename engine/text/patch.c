@@ -81,6 +81,18 @@ Status text_patches_apply(const TextPatches *p, const char *name, KWeight *w, Er
     return OK;
 }
 
+Status text_patches_digest(const TextPatches *p, Sha256 *h, Error *err)
+{
+    uint8_t file[32];
+
+    for (int i = 0; p && i < p->count; i++) {
+        TRY(weights_identity(lora_file(p->items[i].shared->lora), file, err));
+        sha256_add(h, file, sizeof file);
+        sha256_add(h, &p->items[i].strength, sizeof p->items[i].strength);
+    }
+    return OK;
+}
+
 int64_t text_patches_held(const TextPatches *p)
 {
     int64_t bytes = 0;

@@ -89,9 +89,13 @@ typedef struct Pipe {
     size_t n;
 } Pipe;
 
-/* In the child: what the parent gave becomes the standard files. Writing past a file limit gives EFBIG. */
+/* In the child: what the parent gave becomes the standard files, caches lie in the scratch folder. Writing past
+ * a file limit gives EFBIG. */
 static void become(const Launch *l, char **argv, int in, int out, int err)
 {
+    char cache[400];
+    snprintf(cache, sizeof cache, "%s/cache", l->folder);
+    setenv("XDG_CACHE_HOME", cache, 1);
     if (l->file_limit > 0) {
         struct rlimit limit = { (rlim_t)l->file_limit, (rlim_t)l->file_limit };
         signal(SIGXFSZ, SIG_IGN);

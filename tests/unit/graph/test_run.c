@@ -223,6 +223,33 @@ static void run_bounds_the_lru_cache(void **state)
     assert_int_equal(toy_alive(), 0);
 }
 
+static int64_t hundred_each(const Value *v)
+{
+    return v->type == SOCK_IMAGE ? 100000 : 0;
+}
+
+static void run_bounds_the_cache_by_bytes(void **state)
+{
+    const char *text = "{" EMPTY("1", "1") "," UNARY("2", "ImageInvert", "1") "," UNARY(
+        "3", "ImageInvert", "2") "," SHOW("4", "3") "}";
+    Cache *cache = NULL;
+    Error err;
+    Trace t;
+
+    (void)state;
+    assert_ok(cache_new(CACHE_BYTES, 250000, &cache, &err), &err);
+    cache_set_sizes(cache, hundred_each);
+    trace_init(&t);
+    assert_ok(run_once(text, cache, &t, NULL, &err), &err);
+    assert_int_equal(cache_count(cache), 3); /* the first picture had to go */
+    assert_true(cache_bytes(cache) > 200000 && cache_bytes(cache) <= 250000);
+    trace_init(&t);
+    assert_ok(run_once(text, cache, &t, NULL, &err), &err);
+    assert_string_equal(t.cached, "2,3,4");
+    cache_free(cache);
+    assert_int_equal(toy_alive(), 0);
+}
+
 static void run_gives_id_classes_their_own_key(void **state)
 {
     const char *text =
@@ -476,6 +503,7 @@ int run_run_tests(void)
         cmocka_unit_test(run_stops_at_the_first_error),
         cmocka_unit_test(run_stops_when_cancelled),
         cmocka_unit_test(run_bounds_the_lru_cache),
+        cmocka_unit_test(run_bounds_the_cache_by_bytes),
         cmocka_unit_test(run_gives_id_classes_their_own_key),
         cmocka_unit_test(run_holds_recorded_traces),
         cmocka_unit_test(run_takes_a_chain_of_100000),

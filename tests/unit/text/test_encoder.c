@@ -67,8 +67,8 @@ static Cond *encode(const TextEncoder *e, Host *h, const char *text)
 }
 
 /* A file of LoRAs whose first matrix is `up`, the second `down` and the rest absent. */
-static Weights *lora_file(const char *path, const char *stem, const float *up,
-                          const float *down, int rows, int cols)
+static Weights *rank_one_file(const char *path, const char *stem, const float *up,
+                              const float *down, int rows, int cols)
 {
     char header[1024], name[128];
     Str file = { 0 };
@@ -138,7 +138,7 @@ static void loras_change_their_network(void **state)
     Cond *base = encode(e, h, "a cat");
     for (int i = 0; i < 2; i++) {
         snprintf(path, sizeof path, "/tmp/weft-text-lora-%d.safetensors", (int)getpid());
-        Weights *file = lora_file(path, cases[i].stem, up, down, cases[i].rows, 32);
+        Weights *file = rank_one_file(path, cases[i].stem, up, down, cases[i].rows, 32);
         TextEncoder *more = with_lora(e, h, file, 1, 2),
                     *less = with_lora(more, h, file, -1, 2),
                     *none = with_lora(e, h, file, 0, 2);
@@ -165,6 +165,255 @@ static void loras_change_their_network(void **state)
     cond_unref(base);
     text_encoder_unref(e);
     host_free(h);
+}
+
+/* ---- embeddings on disk ------------------------------------------------------------------ */
+
+typedef struct Kept {
+    char folder[64], copy[128];
+    const char *isa;
+    Precision precision;
+    int64_t limit;
+    Host *h;
+    int from_disk, networks; /* what events told */
+} Kept;
+
+static void on_component(void *user, const Event *e)
+{
+    Kept *k = user;
+    if (e->kind != EV_COMPONENT) return;
+    if (e->detail && strcmp(e->detail, "prompt cache") == 0)
+        k->from_disk++;
+    else
+        k->networks++;
+}
+
+/* A new host, as a new process has. */
+static void kept_start(Kept *k)
+{
+    static const char *const none[] = { NULL };
+    HostOptions options = { .models = none,
+                            .precision = k->precision,
+                            .threads = 1,
+                            .isa = k->isa,
+                            .cache_dir = k->folder,
+                            .prompt_limit = k->limit };
+    Error err = { 0 };
+    if (k->h) host_free(k->h);
+    if (host_new(&options, &k->h, &err) != OK) fail_msg("%s", err.message);
+    events_listen(host_events(k->h), on_component, k);
+    k->from_disk = k->networks = 0;
+}
+
+static void kept_open(Kept *k)
+{
+    memset(k, 0, sizeof *k);
+    snprintf(k->folder, sizeof k->folder, "/tmp/weft-prompts-%d", (int)getpid());
+    k->precision = PRECISION_EXACT;
+    k->limit = 1 << 30;
+    kept_start(k);
+}
+
+static int kept_files(const Kept *k, char *last, size_t size)
+{
+    FileList list = { 0 };
+    char prompts[128];
+    snprintf(prompts, sizeof prompts, "%s/prompts", k->folder);
+    assert_int_equal(file_list(prompts, NULL, &list, NULL), OK);
+    int count = (int)list.count;
+    if (count && last) snprintf(last, size, "%s/%s", prompts, list.names[0]);
+    file_list_fini(&list);
+    return count;
+}
+
+static void kept_close(Kept *k)
+{
+    char path[400];
+    host_free(k->h);
+    while (kept_files(k, path, sizeof path))
+        assert_int_equal(unlink(path), 0);
+    snprintf(path, sizeof path, "%s/prompts", k->folder);
+    rmdir(path);
+    rmdir(k->folder);
+}
+
+/* Encodes in a host of its own; true when it came from disk. */
+static bool kept_encode(Kept *k, const char *file, const char *text, Cond **out)
+{
+    kept_start(k);
+    TextEncoder *e = open_one(k->h, file, NULL);
+    *out = encode(e, k->h, text);
+    text_encoder_unref(e);
+    assert_int_equal(k->from_disk + (k->networks > 0), 1);
+    return k->from_disk == 1;
+}
+
+static bool kept_again(Kept *k, const char *file, const char *text)
+{
+    Cond *c = NULL;
+    bool disk = kept_encode(k, file, text, &c);
+    cond_unref(c);
+    return disk;
+}
+
+#define T5 ENCODERS "tiny-t5xxl.safetensors"
+#define CLIP ENCODERS "tiny-clip_l.safetensors"
+
+static void prompts_come_back_bit_for_bit(void **state)
+{
+    Kept k;
+    Cond *first, *second;
+
+    (void)state;
+    kept_open(&k);
+    assert_false(kept_encode(&k, CLIP, "a cat", &first));
+    assert_true(kept_encode(&k, CLIP, "a cat", &second));
+    assert_int_equal(k.networks, 0);
+    const Tensor *a = first->entries[0].embed, *b = second->entries[0].embed;
+    assert_true(tensor_same_shape(a, b));
+    assert_memory_equal(a->data, b->data, (size_t)tensor_count(a) * 4);
+    a = first->entries[0].pooled, b = second->entries[0].pooled;
+    assert_true(tensor_same_shape(a, b));
+    assert_memory_equal(a->data, b->data, (size_t)tensor_count(a) * 4);
+    cond_unref(first);
+    cond_unref(second);
+    kept_close(&k);
+}
+
+static void prompts_are_told_apart(void **state)
+{
+    Kept k;
+
+    (void)state;
+    kept_open(&k);
+    assert_false(kept_again(&k, CLIP, "a cat"));
+    assert_false(kept_again(&k, CLIP, "a cat "));
+    assert_false(kept_again(&k, T5, "a cat"));
+    k.precision = PRECISION_FAST;
+    assert_false(kept_again(&k, CLIP, "a cat"));
+    k.precision = PRECISION_EXACT;
+    k.isa = "generic";
+    assert_false(kept_again(&k, CLIP, "a cat"));
+    k.isa = "ref";
+    assert_false(kept_again(&k, CLIP, "a cat"));
+    k.isa = NULL;
+    assert_true(kept_again(&k, CLIP, "a cat"));
+    assert_true(kept_again(&k, T5, "a cat"));
+    assert_int_equal(kept_files(&k, NULL, 0), 6);
+    assert_false(kept_again(&k, CLIP, "a cat embedding:none"));
+    assert_false(kept_again(&k, CLIP, "a cat embedding:none"));
+    kept_close(&k);
+}
+
+/* The same bytes at another time, other bytes, a tokenizer beside the file, LoRAs and their strength. */
+static void prompts_know_their_encoder(void **state)
+{
+    char source[512], copy[128], tokenizer[128], lora[128];
+    float up[64] = { 0.5f }, down[32] = { 1 };
+    Error err = { 0 };
+    char *bytes = NULL;
+    size_t size = 0;
+    Kept k;
+
+    (void)state;
+    kept_open(&k);
+    shared_file(CLIP, source);
+    if (file_read(source, 1 << 30, &bytes, &size, &err) != OK) fail_msg("%s", err.message);
+    snprintf(copy, sizeof copy, "/tmp/weft-clip-%d.safetensors", (int)getpid());
+    snprintf(tokenizer, sizeof tokenizer, "/tmp/weft-clip-%d.tokenizer.json", (int)getpid());
+    snprintf(lora, sizeof lora, "/tmp/weft-lora-%d.safetensors", (int)getpid());
+    for (int round = 0; round < 3; round++) {
+        if (round == 1) bytes[size / 2] ^= 1;
+        if (round < 2 && file_write(copy, bytes, size, &err) != OK) fail_msg("%s", err.message);
+        if (round == 2 && file_write(tokenizer, "{}", 2, &err) != OK)
+            fail_msg("%s", err.message);
+        for (int again = 0; again < 2; again++) {
+            TextFile file = { .name = "clip", .path = copy };
+            TextEncoder *e = NULL;
+            kept_start(&k);
+            if (text_encoder_open(k.h, &file, 1, NULL, &e, &err) != OK)
+                fail_msg("%s", err.message);
+            cond_unref(encode(e, k.h, "a cat"));
+            assert_int_equal(k.from_disk, again);
+            text_encoder_unref(e);
+        }
+    }
+    Weights *file = rank_one_file(lora, "lora_te1_text_model_encoder_layers_0_self_attn_v_proj",
+                                  up, down, 32, 32);
+    for (int i = 0; i < 4; i++) {
+        kept_start(&k);
+        TextEncoder *e = open_one(k.h, CLIP, NULL),
+                    *more = with_lora(e, k.h, file, i < 2 ? 1 : 0.5, 2);
+        cond_unref(encode(more, k.h, "a cat"));
+        assert_int_equal(k.from_disk, i % 2);
+        text_encoder_unref(e);
+        text_encoder_unref(more);
+    }
+    weights_unref(file);
+    unlink(copy);
+    unlink(tokenizer);
+    unlink(lora);
+    mem_free(bytes);
+    kept_close(&k);
+}
+
+static void damaged_prompts_are_written_anew(void **state)
+{
+    char path[400], *bytes = NULL;
+    size_t size = 0;
+    Error err = { 0 };
+    Kept k;
+
+    (void)state;
+    kept_open(&k);
+    assert_false(kept_again(&k, CLIP, "a cat"));
+    assert_int_equal(kept_files(&k, path, sizeof path), 1);
+    assert_int_equal(file_read(path, 1 << 30, &bytes, &size, &err), OK);
+    for (size_t at = 0; at < 4; at++) { /* head, values, digest; cut short; empty */
+        static const double places[] = { 0.001, 0.5, 0.9999 };
+        char *copy = mem_strndup(bytes, size);
+        if (at < 3) copy[(size_t)((double)size * places[at])] ^= 4;
+        assert_int_equal(file_write(path, copy, at < 3 ? size : size / 2, &err), OK);
+        mem_free(copy);
+        assert_false(kept_again(&k, CLIP, "a cat"));
+        assert_true(kept_again(&k, CLIP, "a cat"));
+    }
+    assert_int_equal(file_write(path, "", 0, &err), OK);
+    assert_false(kept_again(&k, CLIP, "a cat"));
+    mem_free(bytes);
+    kept_close(&k);
+}
+
+static void old_prompts_make_room(void **state)
+{
+    Kept k;
+
+    (void)state;
+    kept_open(&k);
+    k.limit = 3 * 80 * 32 * 4 + 3 * 400; /* three of 77 tokens and their ends */
+    for (int i = 0; i < 6; i++) {
+        char text[16];
+        snprintf(text, sizeof text, "cat %d", i);
+        assert_false(kept_again(&k, CLIP, text));
+        usleep(20000);
+    }
+    int count = kept_files(&k, NULL, 0);
+    assert_true(count >= 2 && count <= 4);
+    assert_true(kept_again(&k, CLIP, "cat 5"));
+    assert_false(kept_again(&k, CLIP, "cat 0"));
+    kept_close(&k);
+}
+
+static void a_folder_that_cannot_be_written_is_no_error(void **state)
+{
+    Kept k;
+
+    (void)state;
+    kept_open(&k);
+    snprintf(k.folder, sizeof k.folder, "/proc/weft-no-such-folder");
+    assert_false(kept_again(&k, CLIP, "a cat"));
+    assert_false(kept_again(&k, CLIP, "a cat"));
+    host_free(k.h);
 }
 
 static void klein_pads_to_512(void **state)
@@ -382,6 +631,12 @@ int run_encoder_tests(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(loras_change_their_network),
+        cmocka_unit_test(prompts_come_back_bit_for_bit),
+        cmocka_unit_test(prompts_are_told_apart),
+        cmocka_unit_test(prompts_know_their_encoder),
+        cmocka_unit_test(damaged_prompts_are_written_anew),
+        cmocka_unit_test(old_prompts_make_room),
+        cmocka_unit_test(a_folder_that_cannot_be_written_is_no_error),
         cmocka_unit_test(klein_pads_to_512),
         cmocka_unit_test(flux1_pairs_clip_and_t5),
         cmocka_unit_test(weights_lean_on_the_empty_prompt),
