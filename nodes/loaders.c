@@ -119,6 +119,31 @@ static const NodeDef unet_loader = {
     .run = unet_run,
 };
 
+/* ---- UNETLoaderNF4 ------------------------------------------------------------------------------------ */
+
+/* clang-format off */
+static const Socket unet_nf4_in[] = {
+    { ROW(UnetIn, unet_name, SOCK_COMBO), .options_fn = diffusion_model_options, .folder = "diffusion_models",
+      .doc = "File in models/diffusion_models." },
+    { ROW(UnetIn, weight_dtype, SOCK_COMBO), .options = weight_dtypes, .flags = SOCK_F_OPTIONAL, .doc = "As in UNETLoader; matrices that are quantised in the file stay as they are." },
+    END_ROWS
+};
+/* clang-format on */
+
+static const NodeDef unet_nf4_loader = {
+    .class_type = "UNETLoaderNF4",
+    .display = "Load Diffusion Model (NF4)",
+    .category = "advanced/loaders",
+    .doc =
+        "UNETLoader under the name that NF4 workflows use; the coding is told by the tensors.",
+    .inputs = unet_nf4_in,
+    .outputs = model_out,
+    .in_size = sizeof(UnetIn),
+    .out_size = sizeof(ModelOut),
+    .stage = STAGE_LOAD,
+    .run = unet_run,
+};
+
 /* ---- CLIPLoader, DualCLIPLoader ----------------------------------------------------------------------- */
 
 typedef struct ClipIn {
@@ -342,6 +367,20 @@ static const NodeDef checkpoint_loader = {
     .run = checkpoint_run,
 };
 
+static const NodeDef checkpoint_nf4_loader = {
+    .class_type = "CheckpointLoaderNF4",
+    .display = "Load Checkpoint (NF4)",
+    .category = "loaders",
+    .doc = "CheckpointLoaderSimple under the name that NF4 workflows use.",
+    .inputs = checkpoint_in,
+    .outputs = checkpoint_out,
+    .in_size = sizeof(CheckpointIn),
+    .out_size = sizeof(CheckpointOut),
+    .stage = STAGE_LOAD,
+    .run = checkpoint_run,
+};
+
 const NodeDef *const loaders_nodes[] = {
-    &unet_loader, &clip_loader, &dual_clip_loader, &vae_loader, &checkpoint_loader, NULL,
+    &unet_loader,       &clip_loader,     &dual_clip_loader,      &vae_loader,
+    &checkpoint_loader, &unet_nf4_loader, &checkpoint_nf4_loader, NULL,
 };

@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include "engine/base/mem.h"
+#include "engine/formats/encode.h"
+#include "engine/formats/encode_gguf.h"
 #include "engine/formats/safetensors.h"
 #include "engine/formats/weights.h"
 
@@ -366,12 +368,78 @@ static void test_blocks(void **state)
     weights_unref(w);
 }
 
+/* ---- writing ---------------------------------------------------------------------------------------- */
+
+/* The simple block types as the reference writer makes them, byte for byte. */
+static void test_simple_blocks(void **state)
+{
+    static const KDtype types[] = { K_F16, K_BF16, K_Q4_0, K_Q4_1, K_Q5_0, K_Q5_1, K_Q8_0 };
+    Weights *w = NULL;
+    uint8_t bytes[4 * 128];
+    char name[32];
+    KView want;
+    Error err = { 0 };
+    int64_t count;
+
+    (void)state;
+    open_vector("vectors/quantisation/gguf_blocks.safetensors", &w);
+    float *in = numbers(w, "quantise.in", &count);
+    for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
+        snprintf(name, sizeof name, "quantise.%s", k_dtype_name(types[t]));
+        assert_ok(weights_view(w, name, &want, &err), &err);
+        assert_int_equal((int64_t)k_row_bytes(types[t], count), k_view_count(&want));
+        gguf_encode(types[t], in, count, bytes);
+        if (memcmp(bytes, want.data, k_row_bytes(types[t], count)) != 0)
+            fail_msg("%s differs from the reference writer", name);
+    }
+    mem_free(in);
+    weights_unref(w);
+}
+
+/* Every form reads back within its step: random rows, a row of zeros, one huge value among small ones. */
+static void test_forms(void **state)
+{
+    enum { K = 512, ROWS = 5 };
+    uint8_t buffer[ENCODE_MAX_PARTS][4 * K + 64];
+    float row[K], work[K], back[K];
+    uint32_t seed = 7;
+
+    (void)state;
+    for (size_t f = 0; encode_name(f); f++) {
+        const EncodeForm *form = encode_find(encode_name(f));
+        uint8_t *at[ENCODE_MAX_PARTS];
+        EncodePart parts[ENCODE_MAX_PARTS];
+        double worst = 0;
+        assert_ptr_equal(encode_fitting(form, K), form);
+        for (int i = 0; i < ENCODE_MAX_PARTS; i++)
+            at[i] = buffer[i];
+        encode_parts(form, 1, K, 1.0f, parts);
+        for (int r = 0; r < ROWS; r++) {
+            for (int i = 0; i < K; i++) {
+                seed = seed * 1664525u + 1013904223u;
+                row[i] = r == 0 ? 0.0f : (float)(seed >> 8) / 8388608.0f - 1.0f;
+            }
+            memcpy(work, row, sizeof row);
+            assert_true(encode_row(form, parts, work, K, at, back));
+            for (int i = 0; r == 0 && i < K; i++)
+                assert_true(back[i] == 0.0f);
+            double error = r ? relative_error(back, row, K) : 0;
+            if (error > worst) worst = error;
+        }
+        double allowed = strcmp(encode_name(f), "Q2_K") == 0   ? 0.34
+                         : strcmp(encode_name(f), "Q3_K") == 0 ? 0.16
+                                                               : 0.1;
+        if (!(worst <= allowed)) fail_msg("%s is off by %g", encode_name(f), worst);
+    }
+}
+
 int run_quant_tests(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_records),      cmocka_unit_test(test_side),
-        cmocka_unit_test(test_embedding),    cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_bitsandbytes), cmocka_unit_test(test_blocks),
+        cmocka_unit_test(test_records),       cmocka_unit_test(test_side),
+        cmocka_unit_test(test_embedding),     cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_bitsandbytes),  cmocka_unit_test(test_blocks),
+        cmocka_unit_test(test_simple_blocks), cmocka_unit_test(test_forms),
     };
     return cmocka_run_group_tests_name("quant", tests, NULL, NULL);
 }
