@@ -26,6 +26,7 @@
 #include "nodes/switch.h"
 #include "nodes/text.h"
 #include "nodes/style.h"
+#include "nodes/upscale.h"
 #include "nodes/vae.h"
 
 /* clang-format off */
@@ -44,6 +45,7 @@ static const NodeDef *const *const families[] = {
     samplers_nodes,
     schedules_nodes,
     vae_nodes,
+    upscale_nodes,
     image_nodes,
     image_edit_nodes,
     image_filter_nodes,

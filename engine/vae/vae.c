@@ -8,7 +8,7 @@
 #include "engine/tensor/ops.h"
 #include "engine/vae/names.h"
 #include "engine/vae/net.h"
-#include "engine/vae/tiling.h"
+#include "engine/imaging/tiling.h"
 
 enum { PROGRAMS_KEPT = 6 };
 

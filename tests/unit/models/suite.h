@@ -23,6 +23,7 @@ int group_reuse(void);
 int group_controlnet(void);
 int group_style(void);
 int group_kv(void);
+int group_upscale(void);
 
 /* <shared>/vectors/<name> into buf; skips the test when the folder is absent. */
 void vector_path(const char *name, char *buf, size_t size);

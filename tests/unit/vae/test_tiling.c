@@ -4,7 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "engine/vae/tiling.h"
+#include "engine/imaging/tiling.h"
 
 /* Nearest enlargement (or block mean when scale < 1) plus the mean of the whole input tile. */
 static Status toy(void *user, const Tensor *in, Tensor *out, Error *err)

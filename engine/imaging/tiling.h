@@ -1,6 +1,6 @@
 /* tiling.h - a function of a picture, computed tile by tile with feathered overlaps. */
-#ifndef WEFT_VAE_TILING_H
-#define WEFT_VAE_TILING_H
+#ifndef WEFT_IMAGING_TILING_H
+#define WEFT_IMAGING_TILING_H
 
 #include "engine/tensor/tensor.h"
 

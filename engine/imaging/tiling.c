@@ -1,5 +1,5 @@
 /* tiling.c - tiles with feathered overlaps, as ComfyUI's tiled_scale lays them. */
-#include "engine/vae/tiling.h"
+#include "engine/imaging/tiling.h"
 
 #include <math.h>
 #include <string.h>
