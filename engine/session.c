@@ -12,6 +12,7 @@
 #include "engine/forecast.h"
 #include "engine/formats/png_meta.h"
 #include "engine/graph/parse_ui.h"
+#include "engine/record.h"
 #include "engine/guide.h"
 #include "nodes/script.h"
 #include "nodes/sizes.h"
@@ -367,7 +368,11 @@ Status workflow_run(Workflow *w, const CheckReport *report, RunStats *stats, Err
         .host = s->host, .events = events, .cache = s->cache, .check = &check
     };
     host_set_guide(s->host, &(HostGuide){ guide_node, w->graph });
+    Recorder recorder = { 0 };
+    bool record = s->cache_dir && !host_dummy(s->host);
+    if (record) record_start(&recorder, w->graph, events);
     Status status = run_graph(w->graph, report, &options, stats, err);
+    if (record) record_stop(&recorder, events, s->cache_dir, w->path, status == OK);
     host_set_guide(s->host, &(HostGuide){ NULL, NULL });
     if (status != OK) error_at_file(err, w->path, -1);
     return status;

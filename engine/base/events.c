@@ -34,6 +34,16 @@ bool events_listen(Events *ev, EventFn fn, void *user)
     return true;
 }
 
+void events_unlisten(Events *ev, EventFn fn, const void *user)
+{
+    int kept = 0;
+
+    for (int i = 0; i < ev->count; i++)
+        if (ev->listeners[i].fn != fn || ev->listeners[i].user != user)
+            ev->listeners[kept++] = ev->listeners[i];
+    ev->count = kept;
+}
+
 void events_emit(Events *ev, const Event *event)
 {
     if (!ev) return;

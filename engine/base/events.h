@@ -51,6 +51,7 @@ typedef struct Events {
 } Events;
 
 bool events_listen(Events *ev, EventFn fn, void *user); /* false when full */
+void events_unlisten(Events *ev, EventFn fn, const void *user);
 void events_emit(Events *ev, const Event *event);       /* ev may be NULL */
 const char *event_name(EventKind kind);                 /* "executing", "first_matmul", ... */
 double events_seconds_since_exec(void);                 /* wall time since the process started */

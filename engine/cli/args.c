@@ -23,22 +23,22 @@ typedef struct ArgRow {
 #define AT(field) offsetof(CliArgs, field)
 
 enum {
-    WITH_FOLDERS = CMD_RUN | CMD_VALIDATE | CMD_PLAN | CMD_NODES,
+    WITH_FOLDERS = CMD_RUN | CMD_VALIDATE | CMD_PLAN | CMD_NODES | CMD_WHY,
     WITH_COMPUTE = CMD_RUN | CMD_PLAN | CMD_BENCH,
-    WITH_LUA = CMD_RUN | CMD_VALIDATE | CMD_PLAN | CMD_NODES | CMD_CONVERT
+    WITH_LUA = CMD_RUN | CMD_VALIDATE | CMD_PLAN | CMD_NODES | CMD_CONVERT | CMD_WHY
 };
 
 /* clang-format off */
 static const ArgRow rows[] = {
     { "--models", ARG_LIST, AT(models), WITH_FOLDERS, "DIR", "models folder in ComfyUI's layout; may be given several times (default: $WEFT_MODELS, then models)" },
     { "--input", ARG_TEXT, AT(input), WITH_FOLDERS, "DIR", "folder that LoadImage reads (default: input)" },
-    { "--output", ARG_TEXT, AT(output), CMD_RUN | CMD_PLAN, "DIR", "folder for results (default: output)" },
+    { "--output", ARG_TEXT, AT(output), CMD_RUN | CMD_PLAN | CMD_WHY, "DIR", "folder for results (default: output)" },
     { "--temp", ARG_TEXT, AT(temp), CMD_RUN | CMD_PLAN, "DIR", "folder for previews (default: temp)" },
     { "--lua", ARG_LIST, AT(lua), WITH_LUA, "DIR", "folder of Lua scripts; may be given several times" },
     { "--lua-memory", ARG_SIZE, AT(lua_memory), WITH_LUA | CMD_LUA, "SIZE", "memory that one call of a script may use (default: 64M)" },
     { "--lua-budget", ARG_COUNT, AT(lua_budget), WITH_LUA | CMD_LUA, "N", "instructions that one call of a script may use (default: 50000000)" },
     { "--steps", ARG_COUNT, AT(steps), CMD_LUA, "N", "plot: steps of the schedule (default: 20)" },
-    { "--set", ARG_LIST, AT(set), CMD_RUN | CMD_VALIDATE | CMD_PLAN | CMD_CONVERT | CMD_LUA, "ID.INPUT=VALUE", "replaces one literal of the workflow; VALUE is JSON, or plain text" },
+    { "--set", ARG_LIST, AT(set), CMD_RUN | CMD_VALIDATE | CMD_PLAN | CMD_WHY | CMD_CONVERT | CMD_LUA, "ID.INPUT=VALUE", "replaces one literal of the workflow; VALUE is JSON, or plain text" },
     { "--precision", ARG_CHOICE, AT(precision), WITH_COMPUTE, "exact|fast", "float32 activations, or bf16 matrix products (default: fast)" },
     { "--device", ARG_CHOICE, AT(device), WITH_COMPUTE, "auto|cpu", "where programs run (default: auto)" },
     { "--isa", ARG_CHOICE, AT(isa), WITH_COMPUTE, "generic|avx2|avx512|avx512_bf16|amx|ref", "instruction-set path of the CPU (default: the best)" },
@@ -49,7 +49,7 @@ static const ArgRow rows[] = {
     { "--dummy", ARG_FLAG, AT(dummy), CMD_RUN, NULL, "same graph, plan and shapes without reading weights or writing files" },
     { "--no-metadata", ARG_FLAG, AT(no_metadata), CMD_RUN, NULL, "leave the workflow out of written files" },
     { "--show", ARG_FLAG, AT(show), CMD_RUN, NULL, "draw each saved picture in the terminal" },
-    { "--json", ARG_FLAG, AT(json), CMD_RUN | CMD_PLAN | CMD_NODES | CMD_BENCH | CMD_QUANTIZE, NULL, "JSON on standard output, one line per event" },
+    { "--json", ARG_FLAG, AT(json), CMD_RUN | CMD_PLAN | CMD_NODES | CMD_BENCH | CMD_QUANTIZE | CMD_WHY, NULL, "JSON on standard output, one line per event" },
     { "--quiet", ARG_FLAG, AT(quiet), CMD_RUN | CMD_VALIDATE, NULL, "print nothing but errors" },
     { "--cache", ARG_TEXT, AT(cache), CMD_RUN, "classic|lru:N|lru:SIZE|none", "which node results are kept between runs: those of the last prompt, N of them, SIZE bytes (2G), or none (default: classic)" },
     { "--cache-dir", ARG_TEXT, AT(cache_dir), CMD_RUN | CMD_PLAN | CMD_WHY, "DIR", "folder of embedded prompts and of records for why (default: $XDG_CACHE_HOME/weft)" },
@@ -70,7 +70,7 @@ static const ArgRow rows[] = {
     { "--watch", ARG_FLAG, AT(watch), CMD_VALIDATE, NULL, "check again whenever a file is saved, until interrupted" },
     { "--config", ARG_TEXT, AT(config), CMD_VALIDATE, "FILE", "settings (default: the nearest weft.toml above each file)" },
     { "--schema", ARG_FLAG, AT(schema), CMD_NODES, NULL, "print a JSON schema of API documents" },
-    { "--choice-seed", ARG_COUNT, AT(choice_seed), CMD_RUN | CMD_VALIDATE | CMD_PLAN | CMD_CONVERT, "N", "picks among {a|b} in texts of UI documents (default: always the first)" },
+    { "--choice-seed", ARG_COUNT, AT(choice_seed), CMD_RUN | CMD_VALIDATE | CMD_PLAN | CMD_WHY | CMD_CONVERT, "N", "picks among {a|b} in texts of UI documents (default: always the first)" },
     { "-o", ARG_TEXT, AT(out), CMD_CONVERT | CMD_LUA | CMD_PLAN, "OUT", "write here instead of standard output" },
     { "--model", ARG_TEXT, AT(model), CMD_BENCH, "FILE", "model file to measure (step, encoder, vae)" },
     { "--size", ARG_TEXT, AT(size), CMD_BENCH, "WxH", "picture size in pixels (default: 512x512)" },

@@ -13,6 +13,7 @@ int cmd_explain(const CliArgs *args);
 int cmd_convert(const CliArgs *args);
 int cmd_bench(const CliArgs *args);
 int cmd_lua(const CliArgs *args);
+int cmd_why(const CliArgs *args);
 int cmd_quantize(const CliArgs *args);
 
 /* Host options from the command line; $WEFT_MODELS and the defaults fill what is not given. */

@@ -25,6 +25,7 @@ static const CommandRow commands[] = {
       "measure speed against the machine's peak" },
     { "quantize", CMD_QUANTIZE, cmd_quantize, "IN OUT --type TYPE",
       "write a model file in a smaller form" },
+    { "why", CMD_WHY, cmd_why, "FILE NODE", "which input of a node changed since the last run" },
     { "lua", CMD_LUA, cmd_lua, "check|plot FILE...",
       "check Lua scripts, or draw the curve of one" },
 };

@@ -71,7 +71,7 @@ static void run_with(const char *name, const char *precision, const char *count,
     launch_clear(&run);
     launch_workflow(&run, "run", file,
                     (const char *const[]){ "--precision", precision, "--threads", count,
-                                           "--input", folder, NULL });
+                                           "--input", folder, "--no-prompt-cache", NULL });
     launch_expect(&run, 0, NULL);
     collect(out);
 }
