@@ -400,7 +400,10 @@ static void finish(Forecast *f)
         plan->components[i].bytes = f->held[i].bytes + f->held[i].merged;
         if (f->held[i].in_ram) plan->components[i].last = plan->count - 1;
     }
-    if (f->options->speed) plan->disk_seconds = disk_seconds(plan);
+    if (f->options->speed) {
+        plan->disk_seconds = disk_seconds(plan);
+        plan->rough_seconds = speed_is_rough(f->options->speed);
+    }
     plan->vram = 0;
     plan->device = host_backend(f->host)->name;
     plan->residency = host_options(f->host)->residency == RESIDENCY_HYBRID       ? "hybrid"

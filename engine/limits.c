@@ -336,9 +336,10 @@ Status limits_check(Workflow *w, const CheckReport *report, const Plan *plan, Er
             error_fix(err, "%s would fit: it needs %lld MiB; or raise --ram-limit",
                       best.what.text, mib(best.ram));
         else if (best.ram >= 0 && best.ram < plan->ram.total)
-            error_fix(err,
-                      "use a smaller picture or a larger --ram-limit; %s alone needs %lld MiB",
-                      best.what.text, mib(best.ram));
+            error_fix(
+                err,
+                "use a smaller picture or a larger --ram-limit; even with %s it needs %lld MiB",
+                best.what.text, mib(best.ram));
         else
             error_fix(err,
                       "use a smaller picture, a quantised model file, or a larger --ram-limit");

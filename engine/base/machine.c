@@ -103,3 +103,10 @@ double machine_read_rate(const char *path)
                      (double)(ended.tv_nsec - began.tv_nsec) * 1e-9;
     return got > 0 && seconds > 0 ? (double)got / seconds : 0;
 }
+
+double machine_load(void)
+{
+    double load = 0;
+
+    return getloadavg(&load, 1) == 1 ? load : 0;
+}

@@ -23,4 +23,7 @@ int64_t machine_cold_bytes(const void *data, size_t size);
  * when it cannot be told. */
 double machine_read_rate(const char *path);
 
+/* Processes that wanted to run, over the last minute; 0 when the system does not say. */
+double machine_load(void);
+
 #endif

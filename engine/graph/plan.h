@@ -60,6 +60,7 @@ typedef struct Plan {
     int64_t vram;                   /* peak on the device; 0 on the CPU, -1 = not known */
     double start_seconds;           /* before the first step; below 0 = not known */
     double disk_seconds;            /* expected for reading what is cold; below 0 = not known */
+    bool rough_seconds;             /* the machine was busy when its speed was measured */
     const char *residency, *device; /* static; NULL = not known */
     const char **notes;             /* in the arena; n_notes */
     int n_notes;

@@ -154,6 +154,8 @@ static void print_time(const Plan *plan, Str *out)
         print_seconds(out, plan->disk_seconds);
         str_add(out, " to read files that are not in memory yet");
     }
+    if (plan->rough_seconds)
+        str_add(out, " (measured on a busy machine; plan again when it is idle)");
     str_add_char(out, '\n');
 }
 
@@ -317,5 +319,6 @@ void plan_write_json(const Plan *plan, Str *out)
     put_seconds(out, "seconds", all.seconds);
     str_add(out, ", ");
     put_seconds(out, "disk_seconds", plan->disk_seconds);
+    str_printf(out, ", \"rough_seconds\": %s", plan->rough_seconds ? "true" : "false");
     str_add_char(out, '}');
 }

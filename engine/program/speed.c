@@ -5,9 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "engine/base/file.h"
+#include "engine/base/machine.h"
 #include "engine/base/mem.h"
 #include "engine/program/ops.h"
 
@@ -17,6 +19,7 @@ enum { MAX_ROWS = 4, MAX_SIZES = 3, MAX_CURVES = 96, KEY_SIZE = 48, FILE_MAX = 1
 typedef struct Curve {
     char key[KEY_SIZE]; /* "linear/BF16/Q4_K": kind, activations, weight */
     double rate[MAX_ROWS][MAX_SIZES];
+    bool rough; /* measured while others wanted the processors */
 } Curve;
 
 struct Speed {
@@ -26,6 +29,7 @@ struct Speed {
     Curve curves[MAX_CURVES];
     int count, measured;
     double spent;
+    bool rough; /* a curve that was asked for is */
 };
 
 /* A probe: one operation of a given size. Builds it into p, whose operands have dtype t. */
@@ -319,10 +323,19 @@ static void fill_gaps(Curve *c, int rows)
             if (c->rate[r][i] <= 0) c->rate[r][i] = c->rate[r][i + 1];
 }
 
+/* How often this process had to yield a processor so far. */
+static int64_t yields(void)
+{
+    struct rusage use;
+    return getrusage(RUSAGE_SELF, &use) == 0 ? use.ru_nivcsw : 0;
+}
+
 static Status measure_curve(Speed *s, const Kind *kind, Probe probe, Curve *c, Error *err)
 {
     Status status = OK;
+    enum { YIELDS_A_SECOND = 60 }; /* more of them is a busy machine */
     double began = now();
+    int64_t yields_before = yields();
     int rows = row_count(kind);
     size_t room = weight_room(kind, &probe);
 
@@ -336,6 +349,7 @@ static Status measure_curve(Speed *s, const Kind *kind, Probe probe, Curve *c, E
             TRY_DONE(measure_point(s, kind, &probe, &c->rate[r][i], err));
         }
     fill_gaps(c, rows);
+    c->rough = (double)(yields() - yields_before) > 5 + YIELDS_A_SECOND * (now() - began);
     s->measured++;
 done:
     mem_free(probe.data);
@@ -388,6 +402,7 @@ static Status curve_for(Speed *s, const Kind *kind, const ProgOpInfo *op, const 
         c = &s->curves[s->count++];
         *c = made;
     }
+    s->rough |= c->rough;
     *out = c;
     return OK;
 }
@@ -468,9 +483,9 @@ double speed_spent(const Speed *s)
     return s->spent;
 }
 
-int speed_measured(const Speed *s)
+bool speed_is_rough(const Speed *s)
 {
-    return s->measured;
+    return s->rough;
 }
 
 /* ---- the file -------------------------------------------------------------------------------- */
@@ -491,6 +506,8 @@ static const char *read_curve(const char *line, Curve *c)
             if (end == p || !(c->rate[r][i] >= 0) || c->rate[r][i] > 1e18) return NULL;
             p = end;
         }
+    c->rough = strncmp(p, " rough", 6) == 0;
+    if (c->rough) p += 6;
     return *p == '\n' ? p + 1 : NULL;
 }
 
@@ -498,10 +515,13 @@ static void read_curves(Speed *s, const char *text)
 {
     size_t n = strlen(s->machine);
 
+    bool calm = machine_load() < 0.5 * s->threads;
+
     if (strncmp(text, s->machine, n) != 0 || text[n] != '\n') return;
     for (const char *p = text + n + 1; p && *p && s->count < MAX_CURVES;) {
         p = read_curve(p, &s->curves[s->count]);
-        if (p) s->count++;
+        /* A rough one is measured again once the machine has calmed down. */
+        if (p && !(s->curves[s->count].rough && calm)) s->count++;
     }
 }
 
@@ -546,6 +566,7 @@ Status speed_save(const Speed *s, Error *err)
         str_add(&text, s->curves[i].key);
         for (int k = 0; k < MAX_ROWS * MAX_SIZES; k++)
             str_printf(&text, " %.6g", s->curves[i].rate[k / MAX_SIZES][k % MAX_SIZES]);
+        if (s->curves[i].rough) str_add(&text, " rough");
         str_add_char(&text, '\n');
     }
     Status status = text.failed ? error_set(err, E_NOMEM, "out of memory")

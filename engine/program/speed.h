@@ -28,9 +28,11 @@ void speed_free(Speed *s);
 
 /* Seconds of one run; measures what is not known yet. A program need not have contents. */
 Status speed_program(Speed *s, const Program *p, double *seconds, Error *err);
-/* Seconds that measuring took so far, and how many curves were measured. */
+/* Seconds that measuring took so far. */
 double speed_spent(const Speed *s);
-int speed_measured(const Speed *s);
+/* A curve that was used was measured while other work kept the processors busy; it will be measured again
+ * when the machine is calm. */
+bool speed_is_rough(const Speed *s);
 
 /* Writes the file when something was measured. */
 Status speed_save(const Speed *s, Error *err);

@@ -9,6 +9,23 @@
 #include "engine/base/mem.h"
 #include "engine/base/ref.h"
 
+static void test_mem_counts_bytes(void **state)
+{
+    (void)state;
+    int64_t before = mem_live();
+    mem_peak_reset();
+    void *a = mem_alloc(100000), *b = mem_calloc(1000, 50);
+    assert_true(mem_live() - before >= 150000 && mem_live() - before < 160000);
+    a = mem_realloc(a, 300000);
+    mem_free(b);
+    assert_true(mem_live() - before >= 300000 && mem_live() - before < 310000);
+    assert_true(mem_peak() - before >= 350000 && mem_peak() - before < 360000);
+    mem_free(a);
+    assert_int_equal(mem_live(), before);
+    mem_peak_reset();
+    assert_int_equal(mem_peak(), before);
+}
+
 static void test_mem_fails_on_request(void **state)
 {
     uint64_t before = mem_count();
@@ -160,6 +177,7 @@ static void test_events(void **state)
 int run_arena_map_tests(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_mem_counts_bytes),
         cmocka_unit_test(test_mem_fails_on_request),
         cmocka_unit_test(test_arena),
         cmocka_unit_test(test_map),

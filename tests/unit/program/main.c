@@ -34,5 +34,6 @@ void run_xy(Program *p, float *x, float *y)
 int main(int argc, char **argv)
 {
     if (argc > 1) cmocka_set_test_filter(argv[1]);
-    return group_build() + group_layout() + group_exec() + group_passes();
+    return group_build() + group_layout() + group_exec() + group_passes() +
+           group_speed();
 }

@@ -15,6 +15,7 @@ int group_build(void);
 int group_layout(void);
 int group_exec(void);
 int group_passes(void);
+int group_speed(void);
 
 /* count reproducible values in (-1, 1). */
 void fill(float *out, int64_t count, uint32_t seed);
