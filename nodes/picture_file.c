@@ -20,8 +20,12 @@ static Status probe(const FileMap *map, Image *out, Error *err)
 {
     ImageInfo info;
     TRY(image_probe(map->data, map->size, &info, err));
+    /* The file, the unpacked lines and the samples, before the picture is made of them. */
+    size_t samples = (size_t)info.width * (size_t)info.height * (size_t)info.channels;
+    mem_foresee(map->size + 2 * samples);
     TRY(tensor_zeros(K_F32, 4, (int64_t[]){ 1, info.height, info.width, 3 }, &out->rgb, err));
     out->masked = info.channels == 2 || info.channels == 4;
+    mem_foresee(map->size + samples);
     if (!out->masked) return OK;
     return tensor_zeros(K_F32, 3, (int64_t[]){ 1, info.height, info.width }, &out->alpha, err);
 }
@@ -123,7 +127,10 @@ static Status save_item(NodeCall *call, const Tensor *images, int64_t item,
     char *file = output_file_name(name, item, name->counter + item, "png");
     char *path = file ? file_join(name->folder, file) : NULL;
     Status status = path ? OK : error_set(call->err, E_NOMEM, "no memory for a file name");
-    if (status == OK && !host_dummy(call->host))
+    const int64_t *s = images->shape;
+    if (host_dummy(call->host))
+        mem_foresee((size_t)(3 * s[1] * s[2] * s[3])); /* samples, filtered lines, packed ones */
+    else if (status == OK)
         status = write_png(path, images, item, meta, call->err);
     if (status == OK)
         saved_report(call, target->key ? target->key : "images", path, file, name->subfolder,

@@ -118,6 +118,13 @@ int64_t mem_live(void)
     return atomic_load_explicit(&live, memory_order_relaxed);
 }
 
+void mem_foresee(size_t size)
+{
+    int64_t now = mem_live() + (int64_t)size;
+
+    if (now > mem_peak()) atomic_store_explicit(&peak, now, memory_order_relaxed);
+}
+
 int64_t mem_peak(void)
 {
     return atomic_load_explicit(&peak, memory_order_relaxed);

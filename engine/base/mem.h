@@ -23,6 +23,8 @@ uint64_t mem_count(void);
 int64_t mem_live(void);
 int64_t mem_peak(void);
 void mem_peak_reset(void);
+/* Counts a block that a real run holds for a moment and a dummy run does without: it enters the peak. */
+void mem_foresee(size_t size);
 
 /* Tests only: the n-th allocation from now (1 = the next) and all after it fail; 0 turns it off. */
 void mem_fail_at(uint64_t n);

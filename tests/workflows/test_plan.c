@@ -92,6 +92,22 @@ static void test_peak_exact(void **state)
     same_peak(file_of(*state), "auto", "--precision=exact");
 }
 
+static const char pictures[] =
+    "{\"1\": {\"class_type\": \"EmptyImage\", \"inputs\": {\"width\": 3000, \"height\": 2000, "
+    "\"batch_size\": 1, \"color\": 255}}, \"2\": {\"class_type\": \"SaveImage\", \"inputs\": "
+    "{\"images\": [\"1\", 0], \"filename_prefix\": \"a\"}}}";
+
+/* Writing a picture takes three times its samples. */
+static void test_peak_of_writing(void **state)
+{
+    (void)state;
+#if defined(__SANITIZE_ADDRESS__)
+    skip();
+#endif
+    same_peak(launch_write(&run, "pictures.json", pictures, strlen(pictures)), "auto", NULL);
+    launch_clear(&run);
+}
+
 /* ---- what a plan says ------------------------------------------------------------------------ */
 
 static void test_json(void **state)
@@ -282,12 +298,6 @@ static void test_missing_files(void **state)
 
 /* ---- main ------------------------------------------------------------------------------------ */
 
-static int setup(void **state)
-{
-    (void)state;
-    return 0;
-}
-
 static int teardown(void **state)
 {
     (void)state;
@@ -311,6 +321,7 @@ int main(int argc, char **argv)
         { "peak, dev", test_peak, NULL, NULL, dev },
         { "peak, 1024 x 1024", test_peak, NULL, NULL, large },
         { "peak, exact", test_peak_exact, NULL, NULL, t2i },
+        cmocka_unit_test(test_peak_of_writing),
         { "json", test_json, NULL, NULL, t2i },
         { "calibration is kept", test_calibration_is_kept, NULL, NULL, t2i },
         { "drawings", test_drawings, NULL, NULL, t2i },
@@ -323,5 +334,5 @@ int main(int argc, char **argv)
     if (argc < 3) return 2;
     if (argc > 3) cmocka_set_test_filter(argv[3]);
     launch_open(&run, argv[1], argv[2]);
-    return cmocka_run_group_tests_name("plan", tests, setup, teardown);
+    return cmocka_run_group_tests_name("plan", tests, NULL, teardown);
 }
