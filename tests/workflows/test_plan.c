@@ -93,7 +93,7 @@ static void test_peak_exact(void **state)
 }
 
 static const char pictures[] =
-    "{\"1\": {\"class_type\": \"EmptyImage\", \"inputs\": {\"width\": 3000, \"height\": 2000, "
+    "{\"1\": {\"class_type\": \"EmptyImage\", \"inputs\": {\"width\": 2000, \"height\": 1500, "
     "\"batch_size\": 1, \"color\": 255}}, \"2\": {\"class_type\": \"SaveImage\", \"inputs\": "
     "{\"images\": [\"1\", 0], \"filename_prefix\": \"a\"}}}";
 
