@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -24,6 +25,7 @@ int group_controlnet(void);
 int group_style(void);
 int group_kv(void);
 int group_upscale(void);
+int group_widen(void);
 
 /* <shared>/vectors/<name> into buf; skips the test when the folder is absent. */
 void vector_path(const char *name, char *buf, size_t size);
