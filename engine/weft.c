@@ -220,6 +220,7 @@ int weft_run(WeftWorkflow *workflow)
     if (status == OK) status = first_error(&workflow->workflow, checked, &err);
     if (status == OK) status = limits_apply(&workflow->workflow, checked, &err);
     if (status == OK) status = workflow_run(&workflow->workflow, checked, NULL, &err);
+    atomic_store(&host_events(workflow->weft->session.host)->cancel, false);
     check_free(checked);
     return report(workflow->weft, status, &err);
 }

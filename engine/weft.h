@@ -86,7 +86,8 @@ WEFT_API const char *weft_version(void);
 
 /* Called for every event of later runs. */
 WEFT_API int weft_on_event(Weft *weft, WeftEventFn fn, void *user);
-/* Ends the run that is going on, between two operations. Safe in a signal handler. */
+/* Ends the run that is going on (or the next one, when none is) between two operations; later runs are not
+ * touched. Safe in a signal handler. */
 WEFT_API void weft_cancel(Weft *weft);
 
 /* A workflow from a file ("-" is standard input; pictures that carry one are read), or from memory. */

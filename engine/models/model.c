@@ -132,6 +132,8 @@ static Status apply_patches(void *user, const char *name, KWeight *w, Error *err
     const Model *m = user;
     const Patch *p;
 
+    if (atomic_load(&host_events(m->core->host)->cancel)) /* merging a large file takes seconds */
+        return error_set(err, E_CANCELLED, "interrupted");
     for (int i = 0; (p = patch_set_find(&m->patches, PATCH_WEIGHTS, i)); i++) {
         WeightPatch *patch = (WeightPatch *)(uintptr_t)p->object;
         TRY(patch->apply(patch, name, p->strength, w, err));

@@ -39,6 +39,7 @@ static Status plan_section(const TextModel *m, Host *h, const TextPatches *patch
     Net net = { .p = p,
                 .w = m->weights,
                 .patches = patches,
+                .events = host_events(h),
                 .act = host_exact(h) ? K_F32 : K_BF16,
                 .eps = m->eps };
     ProgValue x = prog_input(p, "x", K_F32, 2, (int64_t[]){ tokens->count, m->width });

@@ -32,9 +32,12 @@ static KWeight find_matrix(Net *n, const char *name, const char *ending, int64_t
     }
     snprintf(full, sizeof full, "%s%s%s", n->prefix, name, ending);
     Status status = weights_matrix(n->w, full, rows, cols, &w, &err);
+    if (n->patches && atomic_load(&n->events->cancel))
+        status = error_set(&err, E_CANCELLED, "interrupted");
     if (status == OK) status = text_patches_apply(n->patches, full, &w, &err);
     if (status != OK) prog_fail(n->p, &err);
-    w.int8_x = false; /* prompts are encoded with activations as they are, whatever the file says */
+    w.int8_x =
+        false; /* prompts are encoded with activations as they are, whatever the file says */
     return w;
 }
 

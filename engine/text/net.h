@@ -14,6 +14,7 @@ typedef struct Net {
     Program *p;
     const Weights *w;           /* borrowed, or NULL */
     const TextPatches *patches; /* borrowed, or NULL */
+    Events *events;             /* its cancel flag is read between matrices that are merged */
     KDtype act;            /* what goes into matrix products: F32 when exact, BF16 when fast */
     float eps;             /* of norms */
     size_t stand_in;       /* without weights: bytes of those asked for so far */

@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -122,14 +123,32 @@ static bool take(Pipe *p)
     return true;
 }
 
+/* Milliseconds until `after` have gone by. */
+static int left(struct timespec began, int after)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return after - (int)((now.tv_sec - began.tv_sec) * 1000 +
+                         (now.tv_nsec - began.tv_nsec) / 1000000);
+}
+
 /* Reads both streams to their ends; interrupts the child once when it has said what was waited for. */
 static void listen_to(Launch *l, pid_t child, Pipe *pipes)
 {
     const char *awaited = l->wait_for;
-    int open = 2;
+    int open = 2, wait = l->interrupt_after;
+    struct timespec began;
+    clock_gettime(CLOCK_MONOTONIC, &began);
     while (open > 0) {
         struct pollfd fds[2] = { { pipes[0].fd, POLLIN, 0 }, { pipes[1].fd, POLLIN, 0 } };
-        if (poll(fds, 2, -1) < 0 && errno != EINTR) break;
+        int ready = poll(fds, 2, wait > 0 ? wait : -1);
+        if (ready < 0 && errno != EINTR) break;
+        if (wait > 0 && left(began, l->interrupt_after) <= 0) {
+            kill(child, SIGINT);
+            wait = 0;
+        } else if (wait > 0)
+            wait = left(began, l->interrupt_after);
+        if (ready <= 0) continue;
         for (int i = 0; i < 2; i++) {
             if (pipes[i].fd < 0 || !fds[i].revents || take(&pipes[i])) continue;
             close(pipes[i].fd);
@@ -186,6 +205,7 @@ void launch(Launch *l, const char *const *args)
     l->err = pipes[1].text;
     l->file_limit = 0;
     l->wait_for = l->input = NULL;
+    l->interrupt_after = 0;
     while (n-- > 0)
         free(argv[n]);
 }

@@ -17,6 +17,7 @@ typedef struct Launch {
     long long file_limit; /* bytes that one file may reach; 0 = any */
     const char
         *wait_for;     /* SIGINT once this text stands on standard output; NULL = no signal */
+    int interrupt_after; /* SIGINT after so many milliseconds; 0 = no signal */
     const char *input; /* what stands on standard input, NULL = nothing */
     /* What the last start gave. */
     int status;      /* exit status, or 128 + signal */

@@ -312,6 +312,52 @@ static void damaged_records_count_as_none(void **state)
     ask(file, "9", 0, SAYS("nothing changed"));
 }
 
+/* ---- interrupts ------------------------------------------------------------------------------------------ */
+
+static void all_files_are_whole(const char *folder, const char *ending, size_t least)
+{
+    FileList list = { 0 };
+    char path[900], *bytes = NULL;
+    size_t size = 0;
+    Error err = { 0 };
+    assert_ok(file_list(folder, NULL, &list, &err), &err);
+    for (size_t i = 0; i < list.count; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, list.names[i]);
+        if (!str_ends_with(path, ending)) fail_msg("%s was left behind", path);
+        assert_ok(file_read(path, (size_t)1 << 28, &bytes, &size, &err), &err);
+        if (size < least) fail_msg("%s holds %zu bytes", path, size);
+        if (strcmp(ending, ".png") == 0 && memcmp(bytes + size - 8, "IEND", 4) != 0)
+            fail_msg("%s is cut short", path);
+        mem_free(bytes);
+    }
+    file_list_fini(&list);
+}
+
+/* A signal at any moment: the run ends with 130, or it was done, and no part of a file stays. */
+static void interrupts_leave_no_part_of_a_file(void **state)
+{
+    char file[600], folder[600];
+    int stopped = 0;
+    (void)state;
+    for (int after = 2; after < 400; after += 1 + after / 8) {
+        char prompt[32];
+        snprintf(prompt, sizeof prompt, "cat %d", after);
+        snprintf(file, sizeof file, "%s", write_flow("stop.json", prompt, after));
+        run.interrupt_after = after;
+        launch_workflow(&run, "run", file,
+                        (const char *const[]){ "--cache-dir", cache_dir, NULL });
+        if (run.status != 0 && run.status != 130)
+            fail_msg("after %d ms: exit status %d: %s", after, run.status, run.err);
+        stopped += run.status == 130;
+    }
+    assert_true(stopped > 3);
+    all_files_are_whole(run.output, ".png", 100);
+    snprintf(folder, sizeof folder, "%s/prompts", cache_dir);
+    all_files_are_whole(folder, ".cond", 1000);
+    snprintf(folder, sizeof folder, "%s/runs", cache_dir);
+    all_files_are_whole(folder, ".json", 100);
+}
+
 /* ---- sub-graphs of scripts ------------------------------------------------------------------------------- */
 
 static const char join_script[] =
@@ -376,6 +422,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup(why_sees_what_was_set, fresh_cache),
         cmocka_unit_test_setup(why_knows_added_and_removed_nodes, fresh_cache),
         cmocka_unit_test_setup(damaged_records_count_as_none, fresh_cache),
+        cmocka_unit_test_setup(interrupts_leave_no_part_of_a_file, fresh_cache),
         cmocka_unit_test_setup(scripts_expand, fresh_cache),
     };
     if (argc < 3) return 2;
