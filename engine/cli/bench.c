@@ -81,7 +81,8 @@ static const struct {
 } benches[] = { { "step", bench_step },
                 { "encoder", bench_encoder },
                 { "vae", bench_vae },
-                { "gemm", bench_gemm } };
+                { "gemm", bench_gemm },
+                { "lua", bench_lua } };
 
 static BenchFn find_bench(const char *name)
 {
@@ -97,7 +98,7 @@ int cmd_bench(const CliArgs *args)
     Error err = { 0 };
     BenchFn run = args->files.count == 1 ? find_bench(args->files.items[0]) : NULL;
     if (!run) {
-        fputs("weft bench: name one of step, encoder, vae, gemm\n", stderr);
+        fputs("weft bench: name one of step, encoder, vae, gemm, lua\n", stderr);
         return 2;
     }
     cli_session_options(args, &options);

@@ -26,6 +26,7 @@ Status bench_gemm(Bench *b, Error *err);
 Status bench_step(Bench *b, Error *err);
 Status bench_encoder(Bench *b, Error *err);
 Status bench_vae(Bench *b, Error *err);
+Status bench_lua(Bench *b, Error *err);
 
 /* Times fn: one warm-up, then --repeat times; the best. */
 typedef Status (*BenchWork)(void *user, Error *err);

@@ -103,6 +103,55 @@ Status bench_step(Bench *b, Error *err)
     return status;
 }
 
+/* ---- scripts ------------------------------------------------------------------------------------------- */
+
+enum { SCRIPT_STEPS = 20 };
+
+/* The best of several runs of one script, and its share of a step of the model. */
+static Status time_script(Bench *b, const Step *step, const Script *script, double whole,
+                          Error *err)
+{
+    const ModelDims *d = model_dims(step->model);
+    const int64_t shape[4] = { 1, d->channels, step->call.size.h, step->call.size.w };
+    int64_t repeat = b->args->repeat > 0 ? b->args->repeat : 3;
+    ScriptValues *v = NULL;
+    double best = 0, seconds = 0;
+    Status status = script_values_default(script, &v, err);
+
+    for (int64_t i = 0; status == OK && i <= repeat; i++) {
+        status = script_cost(v, model_denoiser(step->model)->sampling, shape, SCRIPT_STEPS,
+                             &seconds, err);
+        if (i == 1 || seconds < best) best = seconds;
+    }
+    ref_drop(v);
+    if (status != OK) return status;
+    if (b->args->json)
+        printf("{\"bench\": \"lua\", \"script\": \"%s\", \"kind\": \"%s\", \"seconds\": %.9f, "
+               "\"step_seconds\": %.6f, \"share\": %.6f}\n",
+               script->name, script_kind_name(script->kind), best, whole, best / whole);
+    else
+        printf("lua      %-10s %-24s %9.1f us a step, %.4f %% of %.4f s\n",
+               script_kind_name(script->kind), script->name, best * 1e6, 100 * best / whole,
+               whole);
+    return OK;
+}
+
+/* What every script takes of a step, beside the model's own time for one call. */
+Status bench_lua(Bench *b, Error *err)
+{
+    Step s = { 0 };
+    double whole = 0;
+    Status status = step_init(&s, b, err);
+    const Script *script;
+
+    if (status == OK) status = bench_time(b, step_work, &s, &whole, err);
+    for (size_t i = 0; status == OK && (script = script_set_at(b->session->scripts, i)); i++)
+        if (script->kind != SCRIPT_SCHEDULER && script->kind != SCRIPT_NODE)
+            status = time_script(b, &s, script, whole, err);
+    step_fini(&s);
+    return status;
+}
+
 /* ---- encoder ------------------------------------------------------------------------------------------- */
 
 typedef struct Encoding {

@@ -21,7 +21,7 @@ static const CommandRow commands[] = {
     { "nodes", CMD_NODES, cmd_nodes, "[CLASS]", "list node types, or describe one" },
     { "explain", CMD_EXPLAIN, cmd_explain, "[RULE...]",
       "why a rule of validate exists, with examples; without a rule: all of them" },
-    { "bench", CMD_BENCH, cmd_bench, "step|encoder|vae|gemm",
+    { "bench", CMD_BENCH, cmd_bench, "step|encoder|vae|gemm|lua",
       "measure speed against the machine's peak" },
     { "quantize", CMD_QUANTIZE, cmd_quantize, "IN OUT --type TYPE",
       "write a model file in a smaller form" },

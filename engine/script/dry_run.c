@@ -4,20 +4,12 @@
 
 #include "engine/base/mem.h"
 #include "engine/script/host.h"
+#include "engine/script/toy.h"
 #include "engine/tensor/ops.h"
 
 enum { TOY_STEPS = 8, TOY_FIELD_BYTES = SCRIPT_ROWS_MAX * SCRIPT_FIELD };
 
 static const int64_t toy_shape[4] = { 1, 4, 8, 8 };
-
-/* A tensor of fixed, uneven values around 0. */
-static Status toy_tensor(int ndim, const int64_t *shape, double phase, Tensor **out, Error *err)
-{
-    TRY(tensor_new(K_F32, ndim, shape, out, err));
-    for (int64_t i = 0, n = tensor_count(*out); i < n; i++)
-        tensor_f32(*out)[i] = (float)sin(0.37 * (double)i + phase);
-    return OK;
-}
 
 static Status check_finite(const Script *s, const Tensor *t, Error *err)
 {
@@ -61,7 +53,7 @@ static Status dry_sampler(const ScriptValues *v, const ModelSampling *m, Error *
 
     rng_init(&churn, 1);
     TRY_DONE(script_sampler_new(v, &sampler, err));
-    TRY_DONE(toy_tensor(4, toy_shape, 0.1, &x, err));
+    TRY_DONE(toy_values(4, toy_shape, 0.1, &x, err));
     TRY_DONE(sigmas_schedule(m, "simple", TOY_STEPS, 1, NULL, &sigmas, err));
     SamplerRun run = { .sampler = sampler,
                        .model = m,
@@ -82,79 +74,12 @@ done:
 
 /* ---- guidance ------------------------------------------------------------------------------------------- */
 
-/* Hooks with their states, and the tensors of a step. */
-typedef struct Toy {
-    GuidanceHook *hooks[4];
-    void *states[4];
-    int count, begun;
-    Tensor *x, *cond, *uncond, *denoised, *sigmas;
-} Toy;
-
-static void toy_fini(Toy *t)
-{
-    for (int i = 0; i < t->count; i++) {
-        if (i < t->begun) t->hooks[i]->end(t->hooks[i], t->states[i]);
-        ref_drop(t->hooks[i]);
-    }
-    tensor_unref(t->x);
-    tensor_unref(t->cond);
-    tensor_unref(t->uncond);
-    tensor_unref(t->denoised);
-    tensor_unref(t->sigmas);
-}
-
-static Status toy_init(Toy *t, const ScriptValues *v, const ModelSampling *m, int64_t steps,
-                       Error *err)
-{
-    memset(t, 0, sizeof *t);
-    TRY(script_guidance_hooks(v, NULL, t->hooks, &t->count, err));
-    TRY(toy_tensor(4, toy_shape, 0.1, &t->x, err));
-    TRY(toy_tensor(4, toy_shape, 0.7, &t->cond, err));
-    TRY(toy_tensor(4, toy_shape, 1.9, &t->uncond, err));
-    TRY(toy_tensor(4, toy_shape, 0, &t->denoised, err));
-    TRY(sigmas_schedule(m, "simple", steps, 1, NULL, &t->sigmas, err));
-    for (; t->begun < t->count; t->begun++)
-        TRY(t->hooks[t->begun]->begin(t->hooks[t->begun], t->x, &t->states[t->begun], err));
-    return OK;
-}
-
-/* One step through all hooks, with plain guidance where no hook combines; *scale: the scale in force. */
-static Status toy_step(Toy *t, const ModelSampling *m, int step, double cfg, bool only_scale,
-                       double *scale, Error *err)
-{
-    static const GuidanceKind order[] = { GUIDE_SCALE, GUIDE_PRE, GUIDE_CFG, GUIDE_POST };
-    GuidanceStep g = { .x = t->x,
-                       .sigma = tensor_f32(t->sigmas)[step],
-                       .cfg = cfg,
-                       .scale = cfg,
-                       .cond = t->cond,
-                       .uncond = t->uncond,
-                       .denoised = t->denoised,
-                       .step = step,
-                       .steps = (int)t->sigmas->shape[0] - 1,
-                       .sigmas = t->sigmas,
-                       .sampling = m };
-
-    g.time = model_time(m, (double)g.sigma);
-    for (int k = 0; k < (only_scale ? 1 : 4); k++) {
-        bool own = false;
-        for (int i = 0; i < t->count; i++) {
-            if (t->hooks[i]->kind != order[k]) continue;
-            own = true;
-            TRY(t->hooks[i]->run(t->hooks[i], t->states[i], &g, err));
-        }
-        if (order[k] == GUIDE_CFG && !own)
-            guidance_cfg(t->cond, t->uncond, g.scale, t->denoised);
-    }
-    *scale = g.scale;
-    return OK;
-}
-
 static Status dry_guidance(const ScriptValues *v, const ModelSampling *m, Error *err)
 {
     Toy t;
     double scale;
-    Status status = toy_init(&t, v, m, TOY_STEPS, err);
+    Status status = toy_init(&t, v, m, toy_shape, TOY_STEPS, err);
+    if (status == OK) status = toy_begin(&t, err);
 
     for (int i = 0; status == OK && i < TOY_STEPS; i++) {
         status = toy_step(&t, m, i, 4, false, &scale, err);
@@ -222,9 +147,9 @@ static Status toy_object(SockType type, const Ref **out, Error *err)
     if (type == SOCK_SIGMAS)
         TRY(sigmas_from_values(sigmas, 5, &t, err));
     else if (type == SOCK_LATENT)
-        TRY(toy_tensor(4, toy_shape, 0.3, &t, err));
+        TRY(toy_values(4, toy_shape, 0.3, &t, err));
     else
-        TRY(toy_tensor(type == SOCK_IMAGE ? 4 : 3, type == SOCK_IMAGE ? image : mask, 0.3, &t,
+        TRY(toy_values(type == SOCK_IMAGE ? 4 : 3, type == SOCK_IMAGE ? image : mask, 0.3, &t,
                        err));
     *out = &t->ref;
     if (type != SOCK_LATENT) return OK;
@@ -338,7 +263,8 @@ static Status guidance_curve(const ScriptValues *v, const ModelSampling *m, int6
                              double cfg, double *points, Error *err)
 {
     Toy t;
-    Status status = toy_init(&t, v, m, steps, err);
+    Status status = toy_init(&t, v, m, toy_shape, steps, err);
+    if (status == OK) status = toy_begin(&t, err);
 
     for (int i = 0; status == OK && i < steps; i++) {
         points[2 * i] = model_time(m, (double)tensor_f32(t.sigmas)[i]);

@@ -9,6 +9,8 @@
 
 /* Keys of the registry: the run's state table, and its list of sigmas. */
 static const char state_key = 0, sigmas_key = 0;
+/* And of what ctx.x reads: the metatable of contexts, the context of this call, and its x (light). */
+static const char context_key = 0, current_key = 0, x_key = 0;
 
 typedef struct GuideRun GuideRun;
 
@@ -89,6 +91,39 @@ static void end(const GuidanceHook *h, void *state)
 
 /* ---- one step ---------------------------------------------------------------------------------------- */
 
+/* ctx.x is copied when it is asked for; a context of an earlier call has none any more. */
+static int context_index(lua_State *L)
+{
+    const char *key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
+
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &current_key);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &x_key);
+    const Tensor *x = lua_touserdata(L, -1);
+    if (strcmp(key, "x") != 0 || !x || !lua_rawequal(L, 1, -2)) return 0;
+    tensors_push_copy(L, x);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, 1, "x");
+    return 1;
+}
+
+/* Makes the table on the top the context of a call that reads x; NULL: of none. */
+static void set_current(lua_State *L, const Tensor *x)
+{
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &context_key) != LUA_TTABLE) {
+        lua_pop(L, 1);
+        lua_createtable(L, 0, 2);
+        lua_pushcfunction(L, context_index);
+        lua_setfield(L, -2, "__index");
+        lua_pushvalue(L, -1);
+        lua_rawsetp(L, LUA_REGISTRYINDEX, &context_key);
+    }
+    lua_setmetatable(L, -2);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &current_key);
+    lua_pushlightuserdata(L, (void *)(uintptr_t)x);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &x_key);
+}
+
 static void push_context(lua_State *L, const GuidanceStep *g)
 {
     lua_createtable(L, 0, 12);
@@ -102,10 +137,9 @@ static void push_context(lua_State *L, const GuidanceStep *g)
     lua_setfield(L, -2, "uncond_skipped");
     host_push_sigmas(L, &sigmas_key, g->sigmas);
     lua_setfield(L, -2, "sigmas");
-    tensors_push_copy(L, g->x);
-    lua_setfield(L, -2, "x");
     lua_rawgetp(L, LUA_REGISTRYINDEX, &state_key);
     lua_setfield(L, -2, "state");
+    set_current(L, g->x);
 }
 
 static int run_scale(lua_State *L)

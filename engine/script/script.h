@@ -109,4 +109,9 @@ Status script_dry_run(const Script *s, bool *ran, Error *err);
 Status script_curve(const ScriptValues *v, const ModelSampling *m, int64_t steps, double cfg,
                     double **points, int *n, Error *err);
 
+/* Seconds that a sampler, guidance or cache script takes of each step over latents of a shape, the start of its run
+ * included, the model's time left out. Errors: E_UNSUPPORTED for other kinds. */
+Status script_cost(const ScriptValues *v, const ModelSampling *m, const int64_t shape[4],
+                   int64_t steps, double *seconds, Error *err);
+
 #endif

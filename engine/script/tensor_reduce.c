@@ -8,16 +8,30 @@
 
 enum { QUANTILE_WEIGHT = 8, CHARGE_SHIFT = 6 };
 
-/* One reduction over n values in order, in double. scratch holds n floats (quantile only). */
+/* One reduction over n values, in double. scratch holds n floats (quantile only). Sums run in LANES lanes, element i
+ * in lane i % LANES, which are added at the end: an order fixed by the count alone. */
 typedef double (*ReduceFn)(const float *v, int64_t n, double q, float *scratch);
+
+enum { LANES = 8 };
+
+static double join(const double lanes[LANES])
+{
+    return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) +
+           ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
+}
 
 static double reduce_sum(const float *v, int64_t n, double q, float *scratch)
 {
-    double sum = 0;
+    double lanes[LANES] = { 0 };
+    int64_t i = 0;
+
     (void)q, (void)scratch;
-    for (int64_t i = 0; i < n; i++)
-        sum += (double)v[i];
-    return sum;
+    for (; i + LANES <= n; i += LANES)
+        for (int k = 0; k < LANES; k++)
+            lanes[k] += (double)v[i + k];
+    for (; i < n; i++)
+        lanes[i % LANES] += (double)v[i];
+    return join(lanes);
 }
 
 static double reduce_mean(const float *v, int64_t n, double q, float *scratch)
@@ -25,43 +39,68 @@ static double reduce_mean(const float *v, int64_t n, double q, float *scratch)
     return reduce_sum(v, n, q, scratch) / (double)n;
 }
 
+static double squares_around(const float *v, int64_t n, double centre)
+{
+    double lanes[LANES] = { 0 };
+    int64_t i = 0;
+
+    for (; i + LANES <= n; i += LANES)
+        for (int k = 0; k < LANES; k++) {
+            double d = (double)v[i + k] - centre;
+            lanes[k] += d * d;
+        }
+    for (; i < n; i++)
+        lanes[i % LANES] += ((double)v[i] - centre) * ((double)v[i] - centre);
+    return join(lanes);
+}
+
 /* Sample deviation, with n - 1. */
 static double reduce_std(const float *v, int64_t n, double q, float *scratch)
 {
-    double mean = reduce_mean(v, n, q, scratch), squares = 0;
-    for (int64_t i = 0; i < n; i++) {
-        double d = (double)v[i] - mean;
-        squares += d * d;
-    }
-    return sqrt(squares / (double)(n - 1));
+    double mean = reduce_mean(v, n, q, scratch);
+    return sqrt(squares_around(v, n, mean) / (double)(n - 1));
 }
 
 static double reduce_norm(const float *v, int64_t n, double q, float *scratch)
 {
-    double sum = 0;
     (void)q, (void)scratch;
-    for (int64_t i = 0; i < n; i++)
-        sum += (double)v[i] * (double)v[i];
-    return sqrt(sum);
+    return sqrt(squares_around(v, n, 0));
 }
 
-/* The smallest; a NaN wins. */
+/* The largest of sign * v; a NaN wins. */
+static double extreme(const float *v, int64_t n, float sign)
+{
+    float most[LANES];
+    int64_t i = 0;
+    int nan = 0;
+
+    for (int k = 0; k < LANES; k++)
+        most[k] = -(float)INFINITY;
+    for (; i + LANES <= n; i += LANES)
+        for (int k = 0; k < LANES; k++) {
+            float x = sign * v[i + k];
+            most[k] = x > most[k] ? x : most[k];
+            nan |= x != x;
+        }
+    for (; i < n; i++) {
+        most[0] = sign * v[i] > most[0] ? sign * v[i] : most[0];
+        nan |= v[i] != v[i];
+    }
+    for (int k = 1; k < LANES; k++)
+        most[0] = most[k] > most[0] ? most[k] : most[0];
+    return nan ? (double)NAN : (double)(sign * most[0]);
+}
+
 static double reduce_amin(const float *v, int64_t n, double q, float *scratch)
 {
-    float least = (float)INFINITY;
     (void)q, (void)scratch;
-    for (int64_t i = 0; i < n; i++)
-        least = v[i] < least || isnan(v[i]) ? v[i] : least;
-    return (double)least;
+    return extreme(v, n, -1);
 }
 
 static double reduce_amax(const float *v, int64_t n, double q, float *scratch)
 {
-    float most = -(float)INFINITY;
     (void)q, (void)scratch;
-    for (int64_t i = 0; i < n; i++)
-        most = v[i] > most || isnan(v[i]) ? v[i] : most;
-    return (double)most;
+    return extreme(v, n, 1);
 }
 
 /* ---- the dimensions ----------------------------------------------------------------------------------- */

@@ -9,8 +9,9 @@
 #define TENSOR_TYPE "weft.tensor"
 
 enum {
-    CHARGE_SHIFT = 6,                /* 64 elements weigh one instruction */
-    TENSOR_ROOM = sizeof(Tensor) + 80 /* bytes of a tensor beside its elements */
+    CHARGE_SHIFT = 6,                  /* 64 elements weigh one instruction */
+    TENSOR_ROOM = sizeof(Tensor) + 80, /* bytes of a tensor beside its elements */
+    POOL_LARGEST = 4 << 20             /* bytes of a tensor that is kept for reuse */
 };
 
 typedef struct LuaTensor {
@@ -29,11 +30,54 @@ static LuaTensor *push_empty(lua_State *L)
     return u;
 }
 
+/* ---- memory that is used again: fresh pages cost more than the arithmetic on them ---- */
+
+/* Takes a tensor of n elements out of the pool; NULL when there is none. */
+static Tensor *from_pool(Vm *vm, int ndim, const int64_t *shape, int64_t n)
+{
+    for (int i = vm->pooled - 1; i >= 0; i--) {
+        Tensor *t = vm->pool[i];
+        if (tensor_count(t) != n) continue;
+        vm->pool[i] = vm->pool[--vm->pooled];
+        t->ndim = ndim;
+        for (int d = 0; d < ndim; d++)
+            t->shape[d] = shape[d];
+        return t;
+    }
+    return NULL;
+}
+
+/* Keeps a tensor for reuse when this was its last reference and it owns its memory. */
+static void to_pool(Vm *vm, const Tensor *t)
+{
+    Tensor *own = (Tensor *)(uintptr_t)t;
+    int64_t bytes = tensor_count(t) * (int64_t)sizeof(float);
+
+    if (bytes > POOL_LARGEST || t->owner || atomic_load(&own->ref.count) != 1) {
+        tensor_unref(t);
+        return;
+    }
+    if (vm->pooled == VM_POOL) {
+        tensor_unref(vm->pool[0]);
+        vm->pool[0] = vm->pool[--vm->pooled];
+    }
+    vm->pool[vm->pooled++] = own;
+}
+
+void tensors_drop_pool(Vm *vm)
+{
+    while (vm->pooled > 0)
+        tensor_unref(vm->pool[--vm->pooled]);
+}
+
 static int collect(lua_State *L)
 {
     LuaTensor *u = luaL_checkudata(L, 1, TENSOR_TYPE);
-    if (u->t) vm_give_tensor(vm_of(L), u->bytes);
-    tensor_unref(u->t);
+    if (u->bytes) vm_give_tensor(vm_of(L), u->bytes);
+    if (u->bytes)
+        to_pool(vm_of(L), u->t);
+    else
+        tensor_unref(u->t);
     latent_unref(u->latent);
     memset(u, 0, sizeof *u);
     return 0;
@@ -52,7 +96,8 @@ Tensor *tensors_push_new(lua_State *L, int ndim, const int64_t *shape)
     vm_charge(L, 1 + (n >> CHARGE_SHIFT));
     int64_t bytes = n * (int64_t)sizeof(float) + TENSOR_ROOM;
     vm_take_tensor(L, bytes);
-    Status status = tensor_new(K_F32, ndim, shape, &t, &vm->callback_error);
+    t = from_pool(vm, ndim, shape, n);
+    Status status = t ? OK : tensor_new(K_F32, ndim, shape, &t, &vm->callback_error);
     if (status != OK) {
         vm_give_tensor(vm, bytes);
         vm_raise(L, status);
@@ -211,25 +256,51 @@ static void strides_of(const Operand *o, int ndim, int64_t *strides)
     }
 }
 
-static void combine(BinaryOp op, const Operand *a, const Operand *b, int ndim,
-                    const int64_t *shape, float *out)
+/* A walk over the result: dimensions whose elements lie in a row for both operands are one. */
+typedef struct Walk {
+    int ndim;
+    int64_t shape[K_MAX_DIMS], sa[K_MAX_DIMS], sb[K_MAX_DIMS];
+} Walk;
+
+static Walk walk_of(const Operand *a, const Operand *b, int ndim, const int64_t *shape)
 {
-    int64_t sa[K_MAX_DIMS], sb[K_MAX_DIMS], at[K_MAX_DIMS] = { 0 }, rows = 1,
-                                            row = ndim ? shape[ndim - 1] : 1;
-    const float *p = a->data, *q = b->data;
+    int64_t sa[K_MAX_DIMS], sb[K_MAX_DIMS];
+    Walk w = { 0 };
 
     strides_of(a, ndim, sa);
     strides_of(b, ndim, sb);
-    for (int d = 0; d + 1 < ndim; d++)
-        rows *= shape[d];
+    for (int d = 0; d < ndim; d++) {
+        int last = w.ndim - 1;
+        if (shape[d] == 1) continue;
+        bool joins =
+            last >= 0 && w.sa[last] == sa[d] * shape[d] && w.sb[last] == sb[d] * shape[d];
+        if (!joins) last = w.ndim++;
+        w.shape[last] = joins ? w.shape[last] * shape[d] : shape[d];
+        w.sa[last] = sa[d];
+        w.sb[last] = sb[d];
+    }
+    if (w.ndim == 0) w = (Walk){ .ndim = 1, .shape = { 1 } };
+    return w;
+}
+
+static void combine(BinaryOp op, const Operand *a, const Operand *b, int ndim,
+                    const int64_t *shape, float *out)
+{
+    Walk w = walk_of(a, b, ndim, shape);
+    int inner = w.ndim - 1;
+    int64_t at[K_MAX_DIMS] = { 0 }, rows = 1, row = w.shape[inner];
+    const float *p = a->data, *q = b->data;
+
+    for (int d = 0; d < inner; d++)
+        rows *= w.shape[d];
     for (int64_t r = 0; r < rows; r++, out += row) {
-        run_row(op, out, p, ndim ? sa[ndim - 1] : 0, q, ndim ? sb[ndim - 1] : 0, row);
-        for (int d = ndim - 2; d >= 0; d--) {
-            p += sa[d];
-            q += sb[d];
-            if (++at[d] < shape[d]) break;
-            p -= sa[d] * shape[d];
-            q -= sb[d] * shape[d];
+        run_row(op, out, p, w.sa[inner], q, w.sb[inner], row);
+        for (int d = inner - 1; d >= 0; d--) {
+            p += w.sa[d];
+            q += w.sb[d];
+            if (++at[d] < w.shape[d]) break;
+            p -= w.sa[d] * w.shape[d];
+            q -= w.sb[d] * w.shape[d];
             at[d] = 0;
         }
     }

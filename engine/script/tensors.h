@@ -5,6 +5,7 @@
 #include <lua.h>
 
 #include "engine/sampling/latent.h"
+#include "engine/script/vm.h"
 #include "engine/tensor/tensor.h"
 
 /* All of these run inside vm_call and raise Lua errors. */
@@ -22,6 +23,9 @@ Tensor *tensors_push_new(lua_State *L, int ndim, const int64_t *shape);
 const Tensor *tensors_at(lua_State *L, int index);
 const Latent *tensors_latent_at(lua_State *L, int index);
 const Tensor *tensors_check(lua_State *L, int index);
+
+/* Frees what tensors of a state left for reuse; called when the state is gone. */
+void tensors_drop_pool(Vm *vm);
 
 /* tensor_reduce.c: sum, mean, std, norm, amin, amax, quantile; added to the table on the stack's top. */
 void tensors_add_reductions(lua_State *L);

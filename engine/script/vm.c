@@ -9,14 +9,16 @@
 #include "engine/script/tensors.h"
 
 enum {
-    HOOK_EVERY = 100,    /* instructions between two looks at the budget; one may compare megabytes */
+    HOOK_EVERY =
+        100, /* instructions between two looks at the budget; one may compare megabytes */
     BYTES_PER_UNIT = 64, /* fresh memory is charged as work: concatenations, growing tables */
     INPUT_ROOM = 32,     /* tensors of an input's size that a script may hold */
-    COLLECT_FLOOR = 4 << 20 /* tensor bytes below which no collection is forced */
+    COLLECT_FLOOR = 2 << 20 /* tensor bytes below which no collection is forced */
 };
 static const int64_t DEFAULT_MEMORY = 64 << 20, DEFAULT_BUDGET = 50000000;
 static const double DEFAULT_SECONDS = 10,
-                    LOOK_EVERY = 0.02; /* wall seconds between two looks at the processor clock */
+                    LOOK_EVERY =
+                        0.02; /* wall seconds between two looks at the processor clock */
 
 static double processor_seconds(void)
 {
@@ -141,8 +143,7 @@ static void on_count(lua_State *L, lua_Debug *ar)
 
     (void)ar;
     vm->spent += HOOK_EVERY;
-    if (vm->fault != VM_FINE || used_up(vm) || is_late(vm))
-        stop(L, vm, on_count);
+    if (vm->fault != VM_FINE || used_up(vm) || is_late(vm)) stop(L, vm, on_count);
 }
 
 void vm_charge(lua_State *L, int64_t units)
@@ -328,5 +329,6 @@ void vm_free(Vm *vm)
     if (!vm) return;
     lua_sethook(vm->L, NULL, 0, 0);
     lua_close(vm->L);
+    tensors_drop_pool(vm);
     mem_free(vm);
 }

@@ -21,6 +21,9 @@ typedef struct ScriptLimits {
     double seconds; /* processor time, a backstop where the budget does not see the work (10) */
 } ScriptLimits;
 
+enum { VM_POOL = 16 };
+struct Tensor;
+
 /* Why a state may not go on. Any but VM_FINE passes through the script's own pcall. */
 typedef enum VmFault { VM_FINE, VM_BUDGET, VM_MEMORY, VM_NO_MEMORY, VM_CALLBACK } VmFault;
 
@@ -33,6 +36,8 @@ typedef struct Vm {
     double deadline; /* on the thread's processor clock */
     double look_at;  /* on the wall clock: when to look at the processor's next */
     int64_t kept;    /* bytes of texts that a descriptor gave */
+    struct Tensor *pool[VM_POOL]; /* owned: tensors that nobody holds any more, to be written anew */
+    int pooled;
     VmFault fault;
     bool out_of_memory;     /* the machine's, not the cap's */
     int line;               /* where the last error was raised; 0 = not known */
