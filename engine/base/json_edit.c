@@ -12,7 +12,14 @@
 #include "engine/base/arena.h"
 #include "engine/base/mem.h"
 
-typedef enum EditKind { EDIT_REPLACE, EDIT_RENAME, EDIT_REMOVE, EDIT_ADD } EditKind;
+typedef enum EditKind {
+    EDIT_REPLACE,
+    EDIT_RENAME,
+    EDIT_REMOVE,
+    EDIT_ADD,
+    EDIT_USE,
+    EDIT_FREEZE
+} EditKind;
 
 typedef struct Edit {
     EditKind kind;
@@ -26,6 +33,8 @@ enum {
     MARK_GROWN = 4,
     MARK_SHRUNK = 8,
     MARK_NAMED = 16,
+    MARK_USED = 64,
+    MARK_FROZEN = 128,
     MARK_GONE = 32
 };
 
@@ -185,13 +194,18 @@ static bool set_mark(JsonEdit *e, const Json *at, unsigned bits)
 static bool meets(const JsonEdit *e, const Edit *edit)
 {
     const Json *up = json_parent(edit->at);
+    bool reads = edit->kind == EDIT_USE || edit->kind == EDIT_FREEZE;
 
     for (const Json *j = edit->at; j; j = json_parent(j))
-        if (mark_of(e, j) & MARK_CLOSED) return true;
+        if (mark_of(e, j) & (MARK_CLOSED | (reads ? 0u : MARK_FROZEN))) return true;
     switch (edit->kind) {
     case EDIT_ADD:
         /* Two entries in an empty container would lack the comma between them. */
         return mark_of(e, edit->at) & (json_count(edit->at) ? MARK_SHRUNK : MARK_GROWN);
+    case EDIT_USE:
+        return false;
+    case EDIT_FREEZE:
+        return mark_of(e, edit->at) & (MARK_BUSY | MARK_GROWN | MARK_SHRUNK);
     case EDIT_RENAME:
         return mark_of(e, edit->at) & MARK_NAMED;
     case EDIT_REMOVE:
@@ -200,7 +214,8 @@ static bool meets(const JsonEdit *e, const Edit *edit)
     default:
         break;
     }
-    return mark_of(e, edit->at) & (MARK_BUSY | MARK_NAMED | MARK_GROWN | MARK_SHRUNK);
+    return mark_of(e, edit->at) &
+           (MARK_BUSY | MARK_NAMED | MARK_GROWN | MARK_SHRUNK | MARK_USED);
 }
 
 static bool mark_edit(JsonEdit *e, const Edit *edit)
@@ -208,7 +223,9 @@ static bool mark_edit(JsonEdit *e, const Edit *edit)
     static const unsigned own[] = { [EDIT_REPLACE] = MARK_CLOSED,
                                     [EDIT_RENAME] = MARK_NAMED,
                                     [EDIT_REMOVE] = MARK_CLOSED | MARK_GONE,
-                                    [EDIT_ADD] = MARK_GROWN };
+                                    [EDIT_ADD] = MARK_GROWN,
+                                    [EDIT_USE] = MARK_USED,
+                                    [EDIT_FREEZE] = MARK_USED | MARK_FROZEN };
     const Json *up = json_parent(edit->at);
     bool good = set_mark(e, edit->at, own[edit->kind]);
 
@@ -260,7 +277,7 @@ static bool is_repeated(const JsonEdit *e, const Edit *edit)
 {
     for (size_t i = e->group; i < e->count; i++)
         if (e->edits[i].kind == EDIT_REMOVE && e->edits[i].at == edit->at)
-            return edit->kind == EDIT_REMOVE;
+            return edit->kind == EDIT_REMOVE || edit->kind >= EDIT_USE;
     return false;
 }
 
@@ -317,6 +334,16 @@ void json_edit_remove(JsonEdit *e, const Json *value)
     push(e, (Edit){ .kind = EDIT_REMOVE, .at = value });
 }
 
+void json_edit_use(JsonEdit *e, const Json *value)
+{
+    push(e, (Edit){ .kind = EDIT_USE, .at = value });
+}
+
+void json_edit_freeze(JsonEdit *e, const Json *value)
+{
+    push(e, (Edit){ .kind = EDIT_FREEZE, .at = value });
+}
+
 void json_edit_add_member(JsonEdit *e, const Json *object, const char *key, const char *text)
 {
     if (!json_is(object, JSON_OBJECT) || e->ragged) e->spoilt = true;
@@ -349,13 +376,21 @@ static bool clash(const Edit *a, const Edit *b)
     bool a_closes = a->kind == EDIT_REPLACE || a->kind == EDIT_REMOVE;
     bool b_closes = b->kind == EDIT_REPLACE || b->kind == EDIT_REMOVE;
 
+    if (a->kind >= EDIT_USE || b->kind >= EDIT_USE) return false;
     if (a->at == b->at) return a->kind != EDIT_ADD || b->kind != EDIT_ADD || !json_first(a->at);
     return (a_closes && is_inside(b->at, a->at)) || (b_closes && is_inside(a->at, b->at));
 }
 
+static bool changes_something(const JsonEdit *e)
+{
+    for (size_t i = e->group; i < e->count; i++)
+        if (e->edits[i].kind < EDIT_USE) return true;
+    return false;
+}
+
 bool json_edit_commit(JsonEdit *e)
 {
-    bool good = !e->spoilt && e->count > e->group;
+    bool good = !e->spoilt && changes_something(e);
 
     for (size_t i = e->group; i < e->count && good; i++)
         for (size_t k = e->group; k < i && good; k++)

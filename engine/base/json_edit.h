@@ -30,6 +30,9 @@ void json_edit_begin(JsonEdit *e);
 void json_edit_replace(JsonEdit *e, const Json *value, const char *text);
 void json_edit_rename(JsonEdit *e, const Json *member, const char *key);
 void json_edit_remove(JsonEdit *e, const Json *value);
+/* The group is right only as long as this value stays: use = what it holds may change, freeze = it may not. */
+void json_edit_use(JsonEdit *e, const Json *value);
+void json_edit_freeze(JsonEdit *e, const Json *value);
 void json_edit_add_member(JsonEdit *e, const Json *object, const char *key, const char *text);
 void json_edit_add_item(JsonEdit *e, const Json *array, const char *text);
 /* Ends the group: true when it was taken, false when it was empty, spoilt or met another. */

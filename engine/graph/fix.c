@@ -51,6 +51,7 @@ static bool copy_over(Fixer *x, const Json *value, const Json *from)
     bool good;
 
     if (!value || !from) return false;
+    json_edit_freeze(x->edit, from);
     json_copy_source(&text, x->graph->doc, from);
     good = replace(x, value, &text);
     str_fini(&text);
@@ -68,15 +69,18 @@ static bool write_number(Fixer *x, const Json *value, int64_t number)
     return good;
 }
 
-/* Only what differs is written, so that the list keeps its layout. */
-static bool write_link(Fixer *x, const Json *value, const char *id, int slot)
+/* A link to the model of another node; only what differs is written, so that the list keeps its layout. */
+static bool write_link(Fixer *x, const Json *value, int to)
 {
+    const GraphNode *node = node_of(x, to);
+    int slot = fix_output_of(node->def, SOCK_MODEL);
     const Json *old_id = json_first(value), *old_slot = json_next(old_id);
     int64_t old = -1;
     Str text = { 0 };
     bool good = json_is(value, JSON_ARRAY) && old_id && old_slot;
 
-    json_write_string(&text, id, strlen(id));
+    json_edit_use(x->edit, node->source);
+    json_write_string(&text, node->id, strlen(node->id));
     good = good && replace(x, old_id, &text);
     str_fini(&text);
     if (good && (!json_int64(old_slot, &old) || old != slot))
@@ -270,9 +274,7 @@ static bool api_reorder(Fixer *x, const Chain *c)
         const GraphInput *in = fix_model_input(node_of(x, c->now[i]));
         if (i == 0 ? c->now[0] == c->old[0] : in->origin == c->now[i - 1]) continue;
         if (i == 0 && !copy_over(x, in->raw, top->raw)) return false;
-        if (i > 0 && !write_link(x, in->raw, node_of(x, c->now[i - 1])->id,
-                                 fix_output_of(node_of(x, c->now[i - 1])->def, SOCK_MODEL)))
-            return false;
+        if (i > 0 && !write_link(x, in->raw, c->now[i - 1])) return false;
     }
     if (end == old_end) return true;
     for (int i = 0; i < x->graph->count; i++)
@@ -285,9 +287,7 @@ static bool api_reorder(Fixer *x, const Chain *c)
                 inside |= c->old[n] == i && in == fix_model_input(node_of(x, i));
             if (inside || !graph_slot(node_of(x, old_end), in->slot, &at) || at != slot)
                 continue;
-            if (!write_link(x, in->raw, node_of(x, end)->id,
-                            fix_output_of(node_of(x, end)->def, SOCK_MODEL)))
-                return false;
+            if (!write_link(x, in->raw, end)) return false;
         }
     return true;
 }
@@ -300,8 +300,30 @@ static bool fix_take_out(Fixer *x, const Finding *f)
     return x->graph->drawing ? fix_ui_take_out(x, f->node) : api_take_out(x, f->node);
 }
 
+/* What is unused because a wire is broken elsewhere will be used when that is mended. */
+static bool is_whole(const CheckReport *r)
+{
+    for (int i = 0; i < r->count; i++)
+        switch (r->items[i].kind) {
+        case FIND_UNUSED:
+        case FIND_NOT_RUNNABLE:
+        case FIND_NOT_IN_LIST:
+        case FIND_CUSTOM:
+        case FIND_CONVERT:
+        case FIND_SMALL:
+        case FIND_BIG:
+            break;
+        default:
+            if (r->items[i].severity == SEV_ERROR) return false;
+            if (strcmp(r->items[i].rule, "E103") == 0 || strcmp(r->items[i].rule, "W106") == 0)
+                return false;
+        }
+    return r->n_outputs > 0;
+}
+
 static bool fix_unused(Fixer *x, const Finding *f)
 {
+    if (!x->whole) return false;
     if (x->graph->drawing) return fix_ui_delete(x, f->node);
     json_edit_remove(x->edit, node_of(x, f->node)->source);
     return true;
@@ -372,15 +394,17 @@ static bool fix_order(Fixer *x, const Finding *f)
 static const struct FixRow {
     const char *rule;
     bool (*fix)(Fixer *x, const Finding *f);
+    bool anywhere; /* needs no node of the graph, only the place in the document */
 } rows[] = {
-    { "E201", fix_class }, { "E202", fix_missing }, { "E204", fix_value }, { "E205", fix_value },
-    { "W102", fix_surplus }, { "W103", fix_value }, { "N104", fix_count }, { "W107", fix_escape },
-    { "W201", fix_class }, { "N203", fix_unused },
-    { "W301", fix_take_out }, { "W302", fix_take_out }, { "W303", fix_take_out }, { "W304", fix_branch },
-    { "N305", fix_branch }, { "W306", fix_order }, { "N307", fix_order }, { "E308", fix_value },
-    { "W309", fix_schedule_size }, { "W311", fix_take_out },
-    { "W403", fix_value }, { "N405", fix_class }, { "N406", fix_rounding }, { "W407", fix_value },
-    { "N901", fix_suppression },
+    { "E201", fix_class, false }, { "E202", fix_missing, false }, { "E204", fix_value, false },
+    { "E205", fix_value, false }, { "W102", fix_surplus, false }, { "W103", fix_value, false },
+    { "N104", fix_count, true }, { "W107", fix_escape, true }, { "W201", fix_class, false },
+    { "N203", fix_unused, false }, { "W301", fix_take_out, false }, { "W302", fix_take_out, false },
+    { "W303", fix_take_out, false }, { "W304", fix_branch, false }, { "N305", fix_branch, false },
+    { "W306", fix_order, false }, { "N307", fix_order, false }, { "E308", fix_value, false },
+    { "W309", fix_schedule_size, false }, { "W311", fix_take_out, false }, { "W403", fix_value, false },
+    { "N405", fix_class, false }, { "N406", fix_rounding, false }, { "W407", fix_value, false },
+    { "N901", fix_suppression, true },
 };
 /* clang-format on */
 
@@ -418,6 +442,8 @@ Status fixer_new(const CheckReport *report, JsonEdit *edit, Fixer **out, Error *
         return error_set(err, E_NOMEM, "out of memory");
     }
     count_readers(x);
+    x->whole = is_whole(report);
+    x->plain = x->graph->drawing && fix_ui_is_plain(x->graph->root);
     *out = x;
     return OK;
 }
@@ -434,6 +460,7 @@ bool fixer_add(Fixer *x, const Finding *f)
 {
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         if (strcmp(rows[i].rule, f->rule) != 0) continue;
+        if (f->node < 0 && !rows[i].anywhere) return false;
         json_edit_begin(x->edit);
         if (rows[i].fix(x, f)) return json_edit_commit(x->edit);
         json_edit_cancel(x->edit);

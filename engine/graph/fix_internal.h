@@ -10,6 +10,8 @@ struct Fixer {
     JsonEdit *edit; /* borrowed */
     const CheckReport *report;
     const Graph *graph;
+    bool whole;   /* no wire is broken */
+    bool plain;   /* UI: every node and wire has an id of its own, and every wire an origin */
     int *readers; /* owned, per node: inputs that read its model */
     int *reader;  /* owned, per node: one of these nodes, -1 = none */
 };
@@ -25,6 +27,9 @@ const char *fix_input_of(const NodeDef *def, SockType type);
 int fix_output_of(const NodeDef *def, SockType type);
 /* The input by which a node takes its model; NULL when it has none or it is no link. */
 const GraphInput *fix_model_input(const GraphNode *n);
+
+/* Whether wires of the drawing can be told apart, so that they may be changed. */
+bool fix_ui_is_plain(const Json *root);
 
 /* Each adds to the open group; false = cannot be done here. */
 bool fix_ui_disconnect(Fixer *x, const Json *node, const Json *socket);

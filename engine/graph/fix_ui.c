@@ -38,10 +38,10 @@ static const char *field_text(const Json *link, LinkField which)
     return text ? text : "";
 }
 
-/* The object whose list of nodes a node stands in; NULL when it stands elsewhere. */
-static const Json *level_of(const Json *node)
+/* The object whose list of nodes a node stands in; NULL when it stands elsewhere, or wires are tangled. */
+static const Json *level_of(const Fixer *x, const Json *node)
 {
-    const Json *level = node ? json_parent(json_parent(node)) : NULL;
+    const Json *level = node && x->plain ? json_parent(json_parent(node)) : NULL;
 
     return level && member(level, "nodes") == json_parent(node) ? level : NULL;
 }
@@ -55,9 +55,14 @@ static const Json *first_link(const Json *level)
 
 static const Json *find_link(const Json *level, const char *id)
 {
-    for (const Json *m = id ? first_link(level) : NULL; m; m = json_next(m))
-        if (strcmp(field_text(m, LINK_ID), id) == 0) return m;
-    return NULL;
+    const Json *found = NULL;
+
+    for (const Json *m = id ? first_link(level) : NULL; m; m = json_next(m)) {
+        if (strcmp(field_text(m, LINK_ID), id) != 0) continue;
+        if (found) return NULL; /* two wires of one id: not told apart */
+        found = m;
+    }
+    return found;
 }
 
 static const Json *find_node(const Json *level, const char *id)
@@ -145,6 +150,7 @@ static bool set_like(Fixer *x, const Json *value, const Json *from)
     bool good;
 
     if (!from) return false;
+    json_edit_freeze(x->edit, from);
     json_copy_source(&text, x->graph->doc, from);
     good = !text.failed && set_text(x, value, text.text);
     str_fini(&text);
@@ -159,6 +165,46 @@ static bool set_number(Fixer *x, const Json *value, int number)
     return set_text(x, value, text);
 }
 
+/* ---- may wires be changed? --------------------------------------------------------------- */
+
+/* Adds an id; false when it stood there, or is none. */
+static bool add_id(Map *ids, const Json *id)
+{
+    const char *text = id ? ui_text(id) : NULL;
+
+    return text && !map_has(ids, text) && map_put(ids, text, ids);
+}
+
+static bool is_plain_level(const Json *level)
+{
+    const Json *nodes = member(level, "nodes");
+    Map node_ids = { 0 }, link_ids = { 0 };
+    bool plain = true;
+
+    for (const Json *m = json_is(nodes, JSON_ARRAY) ? json_first(nodes) : NULL; m && plain;
+         m = json_next(m))
+        plain = add_id(&node_ids, member(m, "id"));
+    for (const Json *m = first_link(level); m && plain; m = json_next(m))
+        plain = json_is(m, JSON_NULL) ||
+                (add_id(&link_ids, field(m, LINK_ID)) &&
+                 map_has(&node_ids, field_text(m, LINK_ORIGIN))) ||
+                (plain && strcmp(field_text(m, LINK_ORIGIN), "-10") == 0);
+    map_fini(&node_ids);
+    map_fini(&link_ids);
+    return plain;
+}
+
+bool fix_ui_is_plain(const Json *root)
+{
+    const Json *list = member(member(root, "definitions"), "subgraphs");
+
+    if (!is_plain_level(root)) return false;
+    for (const Json *m = json_is(list, JSON_ARRAY) ? json_first(list) : NULL; m;
+         m = json_next(m))
+        if (!is_plain_level(m)) return false;
+    return true;
+}
+
 /* ---- taking wires away ------------------------------------------------------------------- */
 
 static void unlist(Fixer *x, const Json *level, const Json *link)
@@ -170,7 +216,7 @@ static void unlist(Fixer *x, const Json *level, const Json *link)
 
 bool fix_ui_disconnect(Fixer *x, const Json *node, const Json *socket)
 {
-    const Json *level = level_of(node), *link = level ? link_into(level, socket) : NULL;
+    const Json *level = level_of(x, node), *link = level ? link_into(level, socket) : NULL;
 
     if (!link) return false;
     unlist(x, level, link);
@@ -195,7 +241,7 @@ static bool cut_inputs(Fixer *x, const Json *level, const Json *node, const Json
 
 bool fix_ui_delete(Fixer *x, int node)
 {
-    const Json *at = x->graph->nodes[node].source, *level = level_of(at);
+    const Json *at = x->graph->nodes[node].source, *level = level_of(x, at);
 
     if (!level || level != x->graph->root || find_node(level, id_of(at)) != at) return false;
     if (!cut_inputs(x, level, at, NULL)) return false;
@@ -261,7 +307,7 @@ static bool hand_over(Fixer *x, const Json *level, const GraphNode *n, const Jso
 bool fix_ui_take_out(Fixer *x, int node)
 {
     const GraphNode *n = &x->graph->nodes[node];
-    const Json *level = level_of(n->source), *inputs = member(n->source, "inputs");
+    const Json *level = level_of(x, n->source), *inputs = member(n->source, "inputs");
 
     if (!level || find_node(level, id_of(n->source)) != n->source) return false;
     for (const Json *s = json_is(inputs, JSON_ARRAY) ? json_first(inputs) : NULL; s;
@@ -293,7 +339,7 @@ static const Json *model_link(const Fixer *x, const Json *level, int node, int *
 {
     const GraphNode *n = &x->graph->nodes[node];
 
-    if (!level || level_of(n->source) != level ||
+    if (!level || level_of(x, n->source) != level ||
         find_node(level, id_of(n->source)) != n->source)
         return NULL;
     return link_into(level, socket_named(n->source, fix_input_of(n->def, SOCK_MODEL), index));
@@ -301,7 +347,7 @@ static const Json *model_link(const Fixer *x, const Json *level, int node, int *
 
 bool fix_ui_rewire(Fixer *x, int node, int like)
 {
-    const Json *level = level_of(x->graph->nodes[node].source);
+    const Json *level = level_of(x, x->graph->nodes[node].source);
     const Json *link = model_link(x, level, node, NULL),
                *from = model_link(x, level, like, NULL);
     const Json *list = link && from ? list_at_origin(level, from) : NULL;
@@ -379,7 +425,7 @@ static bool list_outputs(Fixer *x, const Chain *c, const Json *const *links)
 
 bool fix_ui_reorder(Fixer *x, const Chain *c)
 {
-    const Json *level = level_of(x->graph->nodes[c->old[0]].source), *links[FIX_CHAIN_MAX];
+    const Json *level = level_of(x, x->graph->nodes[c->old[0]].source), *links[FIX_CHAIN_MAX];
     int last = c->count - 1;
     const char *old_end;
 

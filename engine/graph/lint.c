@@ -26,7 +26,8 @@ static int origin_of(const Lint *l, const GraphInput *in)
 {
     bool good = in && in->is_link && in->fault == LINK_OK && in->origin >= 0;
 
-    return good && l->report->reached[in->origin] ? in->origin : -1;
+    good = good && l->report->reached[in->origin] && lint_at(l, in->origin)->class_type;
+    return good ? in->origin : -1;
 }
 
 int lint_source(const Lint *l, int node, SockType type, const GraphInput **out)

@@ -57,9 +57,41 @@ static void number_instances(UiLevel *level)
         if (level->nodes[i].body) level->nodes[i].ordinal = n++;
 }
 
+/* Nodes of a level with all that its instances hold, inner levels first; cut off past the limit. */
+static int64_t count_level(const UiLevel *level, const int64_t *sizes)
+{
+    int64_t n = level->n_nodes;
+
+    for (int i = 0; i < level->n_nodes && n <= UI_NODES_MAX; i++) {
+        const UiNode *node = &level->nodes[i];
+        bool off = level->index == 0 && (node->mode == MODE_MUTE || node->mode == MODE_BYPASS);
+        if (node->body) n += 1 + (off ? 0 : sizes[node->body->index]);
+    }
+    return n;
+}
+
+/* Known before anything is expanded, however the definitions multiply. */
+static Status check_size(UiDoc *doc, Error *err)
+{
+    int64_t *sizes = arena_array(doc->arena, (size_t)doc->n_levels + 1, sizeof *sizes);
+    const UiLevel *root = doc->levels[0];
+
+    if (!sizes) return ui_no_memory(err);
+    for (int i = 0; i < doc->n_levels; i++)
+        sizes[doc->order[i]->index] = count_level(doc->order[i], sizes);
+    if (sizes[0] <= UI_NODES_MAX) return OK;
+    for (int i = 0; i < root->n_nodes; i++)
+        if (root->nodes[i].body && sizes[root->nodes[i].body->index] > UI_NODES_MAX / 2)
+            return too_large(doc, &root->nodes[i], err);
+    error_set(err, E_LIMIT, "the subgraphs expand to more than %d nodes", UI_NODES_MAX);
+    return ui_at(doc, err, "E105", doc->root);
+}
+
 Status ui_expand(UiDoc *doc, Error *err)
 {
     int64_t nodes = doc->levels[0]->n_nodes;
+
+    TRY(check_size(doc, err));
 
     for (int i = 0; i < doc->n_levels; i++)
         number_instances(doc->levels[i]);

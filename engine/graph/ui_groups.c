@@ -280,10 +280,102 @@ static const Json *group_nodes(const UiDoc *doc)
     return json_is(groups, JSON_OBJECT) ? groups : NULL;
 }
 
+/* ---- sizes, before anything is built ------------------------------------------------------ */
+
+/* One definition on the way down; sizes are kept by name, -1 while a definition is open. */
+typedef struct Open {
+    const char *name;
+    const Json *member; /* to look at next */
+    int64_t size;
+} Open;
+
+static const Json *group_of_type(const Json *groups, const char *type, const char **name)
+{
+    *name = type ? group_name(type) : NULL;
+    return *name ? json_get(groups, *name) : NULL;
+}
+
+static const Json *first_member(const Json *group)
+{
+    const Json *members = json_is(group, JSON_OBJECT) ? list_of(group, "nodes") : NULL;
+
+    return members ? json_first(members) : NULL;
+}
+
+static bool keep_size(Map *sizes, const char *name, int64_t size)
+{
+    if (size > UI_NODES_MAX) size = UI_NODES_MAX + 1;
+    return map_put(sizes, name, (void *)(intptr_t)(size + 2));
+}
+
+/* Works out the size of one definition and of all inside it. */
+static Status size_group(const UiDoc *doc, const UiNode *at, const Json *groups,
+                         const char *name, Map *sizes, Open *stack, size_t depth_max,
+                         Error *err)
+{
+    size_t depth = 1;
+
+    stack[0] = (Open){ name, first_member(json_get(groups, name)), 1 };
+    if (!keep_size(sizes, name, -1)) return ui_no_memory(err);
+    while (depth > 0) {
+        Open *top = &stack[depth - 1];
+        const Json *m = top->member, *inner;
+        const char *inner_name;
+        if (!m) {
+            if (!keep_size(sizes, top->name, top->size)) return ui_no_memory(err);
+            if (--depth > 0) stack[depth - 1].size += top->size;
+            continue;
+        }
+        top->member = json_next(m);
+        top->size += top->size <= UI_NODES_MAX;
+        inner = json_is(m, JSON_OBJECT)
+                    ? group_of_type(groups, json_string(json_get(m, "type")), &inner_name)
+                    : NULL;
+        if (!inner) continue;
+        int64_t known = (intptr_t)map_get(sizes, inner_name) - 2;
+        if (known >= 0) {
+            top->size += known;
+        } else if (known == -1 || depth == depth_max) {
+            error_set(err, E_WORKFLOW, "subgraph_cycle: group node %s holds itself",
+                      inner_name);
+            error_fix(err, "take the instance out of its own definition");
+            return ui_at_node(doc, err, "E105", at);
+        } else {
+            stack[depth++] = (Open){ inner_name, first_member(inner), 1 };
+            if (!keep_size(sizes, inner_name, -1)) return ui_no_memory(err);
+        }
+    }
+    return OK;
+}
+
+static Status check_sizes(UiDoc *doc, const Json *groups, Error *err)
+{
+    size_t n = json_count(groups) + 1;
+    Open *stack = arena_array(doc->arena, n + 1, sizeof *stack);
+    Map sizes = { 0 };
+    int64_t total = 0;
+    Status status = stack ? OK : ui_no_memory(err);
+
+    for (int i = 0; i < doc->n_levels && status == OK; i++)
+        for (int k = 0; k < doc->levels[i]->n_nodes && status == OK; k++) {
+            const UiNode *node = &doc->levels[i]->nodes[k];
+            const char *name;
+            if (!group_of_type(groups, node->type, &name)) continue;
+            if (!map_has(&sizes, name))
+                status = size_group(doc, node, groups, name, &sizes, stack, n, err);
+            total += (intptr_t)map_get(&sizes, name) - 2;
+            if (status == OK && total > UI_NODES_MAX) status = too_many(doc, node, err);
+        }
+    map_fini(&sizes);
+    return status;
+}
+
 Status ui_groups(UiDoc *doc, Error *err)
 {
     const Json *groups = group_nodes(doc);
     int total = 0;
+
+    if (groups) TRY(check_sizes(doc, groups, err));
 
     for (int i = 0; i < doc->n_levels; i++) { /* grows while it runs */
         UiLevel *level = doc->levels[i];
