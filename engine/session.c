@@ -165,7 +165,15 @@ static Status take_from_picture(Workflow *w, Error *err)
     if (!found) found = meta_get(meta, "workflow");
     char *text = found ? mem_strndup(found->text, found->length) : NULL;
     size_t length = found ? found->length : 0;
+    bool cut = meta->cut;
     meta_free(meta);
+    if (!found && cut) {
+        error_set(err, E_FORMAT,
+                  "the picture is cut off after %zu bytes, before any workflow in it",
+                  w->length);
+        error_fix(err, "fetch the file again");
+        return E_FORMAT;
+    }
     if (!found) {
         error_set(err, E_FORMAT, "the picture carries no workflow");
         error_fix(err, "name a PNG that was saved with its metadata");
@@ -211,9 +219,7 @@ Status workflow_from_text(Session *s, const char *text, size_t length, Workflow 
                           Error *err)
 {
     TRY(session_refresh(s, err));
-    Workflow w = {
-        .session = s, .text = mem_strndup(text, length), .length = length
-    };
+    Workflow w = { .session = s, .text = mem_strndup(text, length), .length = length };
     w.path = mem_strdup("workflow");
     Status status = w.text && w.path ? parse_text(&w, err)
                                      : error_set(err, E_NOMEM, "no memory for a workflow");

@@ -129,6 +129,32 @@ bool chunk_next(Container c, const uint8_t *bytes, size_t size, size_t *at, Chun
     return c == CONTAINER_JPEG && next_jpeg(bytes, size, at, out);
 }
 
+static bool png_is_cut(const uint8_t *bytes, size_t size)
+{
+    size_t at = 0;
+    Chunk k;
+    while (chunk_next(CONTAINER_PNG, bytes, size, &at, &k))
+        if (k.type == CHUNK_TYPE('I', 'E', 'N', 'D')) return false;
+    return true;
+}
+
+static bool jpeg_is_cut(const uint8_t *bytes, size_t size)
+{
+    for (size_t i = size; i >= 2; i--)
+        if (bytes[i - 2] == 0xFF && bytes[i - 1] == 0xD9) return false;
+    return true;
+}
+
+bool container_is_cut(Container c, const uint8_t *bytes, size_t size)
+{
+    if (c == CONTAINER_PNG) return png_is_cut(bytes, size);
+    if (c == CONTAINER_JPEG) return jpeg_is_cut(bytes, size);
+    if (c != CONTAINER_WEBP || size < 8) return false;
+    uint64_t riff = (uint64_t)bytes[4] | (uint64_t)bytes[5] << 8 | (uint64_t)bytes[6] << 16 |
+                    (uint64_t)bytes[7] << 24;
+    return riff + 8 > size;
+}
+
 /* ---- EXIF -------------------------------------------------------------------------------------------- */
 
 bool exif_find(Container c, const uint8_t *bytes, size_t size, const uint8_t **tiff,

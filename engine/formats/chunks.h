@@ -35,6 +35,9 @@ const char *container_name(Container c);
  * the end of the bytes, and for containers without chunks. JPEG: the segments before the picture data. */
 bool chunk_next(Container c, const uint8_t *bytes, size_t size, size_t *at, Chunk *out);
 
+/* Whether the file ends before its container does: a PNG without IEND, a RIFF shorter than it says, a JPEG without end. */
+bool container_is_cut(Container c, const uint8_t *bytes, size_t size);
+
 typedef struct ExifTag {
     uint16_t tag, type;
     const uint8_t *data; /* borrowed; the value's bytes, in the block's byte order */

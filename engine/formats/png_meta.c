@@ -239,6 +239,7 @@ Status meta_read(const uint8_t *bytes, size_t size, Meta **out, Error *err)
     }
     r.meta->arena = arena;
     status = read_all(&r, c, bytes, size);
+    r.meta->cut = container_is_cut(c, bytes, size);
     if (status == OK)
         *out = r.meta;
     else

@@ -20,6 +20,7 @@ typedef struct Meta {
     struct Arena *arena; /* owned */
     MetaText *texts;
     size_t count;
+    bool cut; /* the file ends before the picture does */
 } Meta;
 
 /* PNG: tEXt, zTXt, iTXt, and EXIF strings of the form key:text. WebP and JPEG: such EXIF strings, other

@@ -1,6 +1,7 @@
 /* weights.h - one table from name to tensor over one or several mapped model files.
  *
- * Opens a .safetensors file, a sharded *.index.json or a .gguf file, told apart by content. Only headers
+ * Opens a .safetensors file, a sharded *.index.json, a .gguf file or what torch.save wrote (pickle.h), told
+ * apart by content. Only headers
  * are read; tensors stay in the mapping and are used as they lie. A scope is the same files seen
  * through a prefix or other names. Not thread-safe: lookups keep small widened tensors.
  *
@@ -24,8 +25,8 @@ typedef struct WeightsOptions {
         cast; /* K_F32 (zero) = none; K_F8_E4M3 or K_F8_E5M2 rounds every plain tensor to it */
 } WeightsOptions;
 
-/* options may be NULL. Errors: E_IO, E_FORMAT (file and offset, or layer), E_UNSUPPORTED (a pickle; a
- * quantisation that no kernel reads, by name), E_NOMEM. */
+/* options may be NULL. Errors: E_IO, E_FORMAT (file and offset, or layer), E_UNSUPPORTED (what a pickle
+ * does beyond data; a quantisation that no kernel reads, by name), E_NOMEM. */
 Status weights_open(const char *path, const WeightsOptions *options, Weights **out, Error *err);
 
 /* One tensor of a table without contents. */

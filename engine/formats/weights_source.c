@@ -7,6 +7,7 @@
 #include "engine/base/mem.h"
 #include "engine/base/str.h"
 #include "engine/formats/gguf.h"
+#include "engine/formats/pickle.h"
 #include "engine/formats/safetensors.h"
 
 enum { MAX_INDEX_BYTES = 1 << 26 };
@@ -81,14 +82,17 @@ static Status add_entry(Source *s, Map *table, const SafeTensor *t, Error *err)
     return map_put(table, t->name, e) ? OK : no_memory(err);
 }
 
-static Status add_safetensors(Source *s, Map *table, const FileMap *map, Error *err)
+typedef Status (*ParseFn)(const uint8_t *bytes, size_t size, SafeTensors **out, Error *err);
+
+/* A file of named tensors: safetensors, or what torch.save wrote. */
+static Status add_tensors(Source *s, Map *table, const FileMap *map, ParseFn parse, Error *err)
 {
     SafeTensors **headers = mem_realloc(s->headers, (s->header_count + 1) * sizeof *headers);
     SafeTensors *st;
 
     if (!headers) return no_memory(err);
     s->headers = headers;
-    TRY(safetensors_parse(map->data, map->size, &headers[s->header_count], err));
+    TRY(parse(map->data, map->size, &headers[s->header_count], err));
     st = headers[s->header_count++];
     for (size_t i = 0; i < st->count; i++)
         TRY(add_entry(s, table, &st->tensors[i], err));
@@ -107,13 +111,10 @@ static bool starts_with(const FileMap *map, const char *magic, size_t n)
     return map->size >= n && memcmp(map->data, magic, n) == 0;
 }
 
-/* torch.save writes a zip archive, formerly a bare pickle: programs, not data. */
-static Status refuse_pickle(Error *err)
+/* A safetensors file may begin with the bytes of a bare pickle (its header's length); a '{' follows that length. */
+static bool is_pickle(const FileMap *map)
 {
-    error_set(err, E_UNSUPPORTED,
-              "this is a pickle, which can run any program when it is read");
-    error_fix(err, "convert it to .safetensors");
-    return E_UNSUPPORTED;
+    return pickle_is_one(map->data, map->size) && !(map->size > 8 && map->data[8] == '{');
 }
 
 static Status add_file(Source *s, Map *table, const char *path, Error *err)
@@ -122,12 +123,11 @@ static Status add_file(Source *s, Map *table, const char *path, Error *err)
     Status status;
 
     TRY(add_map(s, path, &map, err));
-    if (starts_with(map, "PK\3\4", 4) || starts_with(map, "\x80\x02", 2))
-        status = refuse_pickle(err);
-    else if (starts_with(map, "GGUF", 4))
+    if (starts_with(map, "GGUF", 4))
         status = source_add_gguf(s, table, map, err);
     else
-        status = add_safetensors(s, table, map, err);
+        status =
+            add_tensors(s, table, map, is_pickle(map) ? pickle_parse : safetensors_parse, err);
     if (status != OK) error_at_file(err, path, -1);
     return status;
 }

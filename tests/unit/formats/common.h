@@ -14,6 +14,7 @@
 
 int run_gguf_tests(void);
 int run_image_tests(void);
+int run_pickle_tests(void);
 int run_png_meta_tests(void);
 int run_quant_tests(void);
 int run_safetensors_tests(void);

@@ -54,6 +54,7 @@ int main(int argc, char **argv)
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     failed += run_gguf_tests();
     failed += run_image_tests();
+    failed += run_pickle_tests();
     failed += run_png_meta_tests();
     failed += run_quant_tests();
     failed += run_safetensors_tests();

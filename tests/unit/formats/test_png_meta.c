@@ -6,6 +6,7 @@
 
 #include "engine/base/mem.h"
 #include "engine/base/str.h"
+#include "engine/formats/chunks.h"
 #include "engine/formats/image.h"
 #include "engine/formats/png_meta.h"
 
@@ -262,13 +263,29 @@ static void test_out_of_memory(void **state)
     str_fini(&s);
 }
 
+/* Files that end early say so, whole ones do not. */
+static void test_cut_pictures(void **state)
+{
+    static const uint8_t jpeg[] = { 0xFF, 0xD8, 0xFF, 0xDA, 0, 2, 1, 2, 0xFF, 0xD9 };
+    static const uint8_t webp[] = "RIFF\x0C\0\0\0WEBPVP8 \0\0\0\0";
+    static const uint8_t png[] = "\x89PNG\r\n\x1a\n\0\0\0\0IEND\xAE\x42\x60\x82";
+    (void)state;
+    assert_false(container_is_cut(CONTAINER_JPEG, jpeg, sizeof jpeg));
+    assert_true(container_is_cut(CONTAINER_JPEG, jpeg, sizeof jpeg - 1));
+    assert_false(container_is_cut(CONTAINER_WEBP, webp, sizeof webp - 1));
+    assert_true(container_is_cut(CONTAINER_WEBP, webp, sizeof webp - 2));
+    assert_false(container_is_cut(CONTAINER_PNG, png, sizeof png - 1));
+    for (size_t n = 8; n < sizeof png - 1; n++)
+        assert_true(container_is_cut(CONTAINER_PNG, png, n));
+}
+
 int run_png_meta_tests(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),    cmocka_unit_test(test_write_refusals),
-        cmocka_unit_test(test_png_kinds),     cmocka_unit_test(test_png_broken),
-        cmocka_unit_test(test_webp),          cmocka_unit_test(test_jpeg),
-        cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_cut_pictures),   cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_write_refusals), cmocka_unit_test(test_png_kinds),
+        cmocka_unit_test(test_png_broken),     cmocka_unit_test(test_webp),
+        cmocka_unit_test(test_jpeg),           cmocka_unit_test(test_out_of_memory),
     };
 
     return cmocka_run_group_tests_name("png_meta", tests, NULL, NULL);

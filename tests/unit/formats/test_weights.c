@@ -255,8 +255,8 @@ static void test_bad_files(void **state)
     static const char absent[] = "{\"weight_map\": {\"a\": \"x.safetensors\"}}";
 
     (void)state;
-    check_open_fails("a.ckpt", "PK\3\4 and so on", 14, E_UNSUPPORTED);
-    check_open_fails("a.pt", "\x80\x02}q", 4, E_UNSUPPORTED);
+    check_open_fails("a.ckpt", "PK\3\4 and so on", 14, E_FORMAT);
+    check_open_fails("a.pt", "\x80\x02}q", 4, E_FORMAT);
     check_open_fails("a.safetensors", "", 0, E_FORMAT);
     check_open_fails("a.index.json", "{}", 2, E_FORMAT);
     check_open_fails("a.index.json", "{", 1, E_FORMAT);
