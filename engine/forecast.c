@@ -50,6 +50,7 @@ typedef struct Forecast {
     int current; /* component that computes now, -1 = none */
     int step;
     int64_t process, arena;
+    int64_t kept; /* beside the arena, at its highest since the last look */
     double step_began, spent_before, program_seconds;
     Error *err;
     Status status;
@@ -86,13 +87,14 @@ static void total_held(const Forecast *f, int64_t *weights, int64_t *merged)
 /* What was held since the last look, at its highest. */
 static void look(Forecast *f)
 {
-    PlanPeak p = { .step = f->step, .process = f->process, .arena = f->arena };
+    PlanPeak p = { .step = f->step, .process = f->process, .arena = f->arena + f->kept };
     PlanStep *s = step_of(f);
 
     total_held(f, &p.weights, &p.merged);
     p.heap = mem_peak();
     p.total = p.process + p.weights + p.merged + p.arena + p.heap;
     mem_peak_reset();
+    f->kept = host_held(f->host);
     if (s && p.total > s->cost.ram) s->cost.ram = p.total;
     if (f->plan->ram.step < 0 || p.total > f->plan->ram.total) f->plan->ram = p;
 }
@@ -220,15 +222,23 @@ static void leave(Forecast *f, int i)
     if (s) s->leaves |= 1ull << i;
 }
 
+static bool is_resident(const Forecast *f, const Component *c)
+{
+    const Component *r;
+    for (int i = 0; (r = host_resident(f->host, i)); i++)
+        if (r == c) return true;
+    return false;
+}
+
 static void on_component(Forecast *f, const Component *c)
 {
     int i = component_of(f, c);
     PlanStep *s = step_of(f);
 
     look(f);
-    if (i < 0 || i == f->current) return;
-    leave(f, f->current);
-    f->current = i;
+    if (i < 0 || f->held[i].in_ram) return;
+    for (int k = 0; k < f->plan->n_components; k++)
+        if (f->held[k].in_ram && !is_resident(f, f->held[k].object)) leave(f, k);
     f->held[i].in_ram = true;
     if (s) s->in_ram |= 1ull << i;
     look(f);
@@ -251,6 +261,8 @@ static void on_program(Forecast *f, const Program *p)
     double seconds = 0;
 
     if ((int64_t)prog_arena_bytes(p) > f->arena) f->arena = (int64_t)prog_arena_bytes(p);
+    if (host_held(f->host) > f->kept) f->kept = host_held(f->host);
+    f->current = host_current(f->host) ? component_of(f, host_current(f->host)) : -1;
     if (f->current >= 0) read_program(f, p);
     look(f);
     count_work(f, p);

@@ -25,6 +25,7 @@ struct Host {
     HostGuide guide;
     Component *resident[RESIDENT_MAX]; /* referenced; those that compute now */
     int residents;
+    const Component *current;  /* borrowed; one of the residents */
     int64_t arena_asked, held; /* largest arena so far; what is kept beside it now */
     HostUse use;
 };
@@ -389,6 +390,11 @@ void host_hold(Host *h, int64_t bytes)
         h->use.arena_peak = h->arena_asked + h->held;
 }
 
+int64_t host_held(const Host *h)
+{
+    return h->held;
+}
+
 Status host_arena(Host *h, size_t size, void **out, Error *err)
 {
     if ((int64_t)size > h->arena_asked) h->arena_asked = (int64_t)size;
@@ -428,16 +434,21 @@ static void leave_all(Host *h)
         ref_drop(c);
     }
     h->residents = 0;
+    h->current = NULL;
 }
 
 Status host_join(Host *h, Component *c, Error *err)
 {
     int64_t sum = 0;
 
-    if (is_resident(h, c)) return OK;
+    if (is_resident(h, c)) {
+        h->current = c;
+        return OK;
+    }
     if (h->residents == RESIDENT_MAX)
         return error_set(err, E_LIMIT, "%d components at one time are too many", RESIDENT_MAX);
     h->resident[h->residents++] = ref_take(c);
+    h->current = c;
     for (int i = 0; i < h->residents; i++)
         sum += h->resident[i]->bytes;
     if (sum > h->use.weights_peak) h->use.weights_peak = sum;
@@ -452,9 +463,18 @@ Status host_join(Host *h, Component *c, Error *err)
 
 Status host_enter(Host *h, Component *c, Error *err)
 {
-    if (is_resident(h, c)) return OK;
-    leave_all(h);
+    if (!is_resident(h, c)) leave_all(h);
     return host_join(h, c, err);
+}
+
+const Component *host_current(const Host *h)
+{
+    return h->current;
+}
+
+const Component *host_resident(const Host *h, int i)
+{
+    return i < h->residents ? h->resident[i] : NULL;
 }
 
 HostUse host_use(const Host *h)

@@ -19,14 +19,14 @@ typedef struct HostOptions {
     const char *input, *output, *temp; /* folders */
     Precision precision;
     Residency residency;
-    int threads;        /* 0 = one per core */
-    const char *isa;    /* instruction-set path by name; NULL = best */
-    const char *device; /* "auto", "cpu", "cuda" */
+    int threads;                   /* 0 = one per core */
+    const char *isa;               /* instruction-set path by name; NULL = best */
+    const char *device;            /* "auto", "cpu", "cuda" */
     int64_t ram_limit, vram_limit; /* bytes; 0 = none */
     const char *cache_dir; /* folder of embedded prompts; NULL = none are kept on disk */
     int64_t prompt_limit;  /* bytes of them */
-    bool dummy;         /* no weights' contents, no files written */
-    bool metadata;      /* write workflow metadata into outputs */
+    bool dummy;            /* no weights' contents, no files written */
+    bool metadata;         /* write workflow metadata into outputs */
 } HostOptions;
 
 typedef struct Host Host;
@@ -81,6 +81,7 @@ Status host_arena(Host *h, size_t size, void **out, Error *err);
 
 /* Memory that a run keeps beside the arena for some time (negative: gives it back), for the figures of a plan. */
 void host_hold(Host *h, int64_t bytes);
+int64_t host_held(const Host *h); /* now */
 
 /* Components. `enter` is called before a component computes: under the sequential policy it sends the
  * other components' mapped pages away first. `release` is called on the component to drop its pages. */
@@ -94,6 +95,9 @@ typedef struct Component {
 Status host_enter(Host *h, Component *c, Error *err);
 /* The same for a component that computes together with those that entered last: they stay. */
 Status host_join(Host *h, Component *c, Error *err);
+/* The one that entered or joined last, and the i-th of those in memory (NULL past the end); borrowed. */
+const Component *host_current(const Host *h);
+const Component *host_resident(const Host *h, int i);
 
 /* What was used so far: exact bytes, also counted in dummy runs. */
 typedef struct HostUse {
