@@ -12,8 +12,11 @@
 
 int run_arena_map_tests(void);
 int run_file_tests(void);
+int run_glob_tests(void);
+int run_json_edit_tests(void);
 int run_json_tests(void);
 int run_status_tests(void);
 int run_str_tests(void);
+int run_toml_tests(void);
 
 #endif

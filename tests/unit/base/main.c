@@ -10,8 +10,11 @@ int main(int argc, char **argv)
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     failed += run_arena_map_tests();
     failed += run_file_tests();
+    failed += run_glob_tests();
+    failed += run_json_edit_tests();
     failed += run_json_tests();
     failed += run_status_tests();
     failed += run_str_tests();
+    failed += run_toml_tests();
     return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }

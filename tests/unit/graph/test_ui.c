@@ -263,6 +263,62 @@ static void test_expansion(void **state)
 }
 
 /* A million brackets are paired in one pass. */
+/* Group nodes inside group nodes: sizes are known before anything is built. */
+static void test_groups_in_groups(void **state)
+{
+    Str s = { 0 };
+    Graph *g = NULL;
+    Error err = { 0 };
+
+    (void)state;
+    refuse("{\"nodes\": [{\"id\": 1, \"type\": \"workflow/a\"}], \"extra\": {\"groupNodes\": "
+           "{\"a\": "
+           "{\"nodes\": [{\"index\": 0, \"type\": \"workflow/b\"}]}, \"b\": {\"nodes\": "
+           "[{\"index\": 0, "
+           "\"type\": \"workflow/a\"}]}}}}",
+           "E105", "1", "holds itself");
+    str_add(
+        &s,
+        "{\"nodes\": [{\"id\": 1, \"type\": \"workflow/0\"}], \"extra\": {\"groupNodes\": {");
+    for (int i = 0; i < 200; i++)
+        str_printf(
+            &s,
+            "\"%d\": {\"nodes\": [{\"index\": 0, \"type\": \"workflow/%d\"}, {\"index\": 1, "
+            "\"type\": \"workflow/%d\"}]}, ",
+            i, i + 1, i + 1);
+    str_add(&s, "\"200\": {\"nodes\": [{\"index\": 0, \"type\": \"Make\"}]}}}}");
+    assert_int_equal(read_text(s.text, &g, &err), E_LIMIT);
+    assert_string_equal(err.rule, "E105");
+    str_fini(&s);
+}
+
+/* 10^5 nodes in one row of wires. */
+static void test_long_drawing(void **state)
+{
+    enum { LENGTH = 100000 };
+    Str s = { 0 };
+    Graph *g = NULL;
+    Error err = { 0 };
+
+    (void)state;
+    str_add(&s,
+            "{\"nodes\": [{\"id\": 0, \"type\": \"Make\", \"widgets_values\": [1, \"fixed\"]}");
+    for (int i = 1; i < LENGTH; i++)
+        str_printf(
+            &s,
+            ", {\"id\": %d, \"type\": \"Combine\", \"inputs\": [{\"name\": \"a\", \"type\": "
+            "\"IMAGE\", \"link\": %d}]}",
+            i, i);
+    str_add(&s, "], \"links\": [");
+    for (int i = 1; i < LENGTH; i++)
+        str_printf(&s, "%s[%d, %d, 0, %d, 0, \"IMAGE\"]", i > 1 ? ", " : "", i, i - 1, i);
+    str_add(&s, "]}");
+    if (read_text(s.text, &g, &err) != OK) fail_msg("%s", err.message);
+    assert_int_equal(g->count, LENGTH);
+    graph_free(g);
+    str_fini(&s);
+}
+
 static void test_brackets(void **state)
 {
     enum { N = 500000 };
@@ -348,12 +404,20 @@ static void test_metadata(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_positions),       cmocka_unit_test(test_texts),
-        cmocka_unit_test(test_wires),           cmocka_unit_test(test_everywhere),
-        cmocka_unit_test(test_unknown_classes), cmocka_unit_test(test_faults),
-        cmocka_unit_test(test_depth),           cmocka_unit_test(test_expansion),
-        cmocka_unit_test(test_brackets),        cmocka_unit_test(test_rich),
-        cmocka_unit_test(test_no_memory),       cmocka_unit_test(test_metadata),
+        cmocka_unit_test(test_positions),
+        cmocka_unit_test(test_texts),
+        cmocka_unit_test(test_wires),
+        cmocka_unit_test(test_everywhere),
+        cmocka_unit_test(test_unknown_classes),
+        cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_expansion),
+        cmocka_unit_test(test_groups_in_groups),
+        cmocka_unit_test(test_long_drawing),
+        cmocka_unit_test(test_brackets),
+        cmocka_unit_test(test_rich),
+        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_metadata),
     };
 
     if (argc > 1) cmocka_set_test_filter(argv[1]);
