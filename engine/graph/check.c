@@ -348,12 +348,24 @@ static Status surplus_inputs(Check *c, int node)
     return OK;
 }
 
+/* Python's words. */
+static const char *why_no_inputs(const GraphNode *n)
+{
+    const Json *inputs = n->raw ? json_get(n->raw, "inputs") : NULL;
+
+    if (!inputs) return "'inputs'";
+    if (json_is(inputs, JSON_BOOL)) return "argument of type 'bool' is not iterable";
+    if (json_is(inputs, JSON_NULL)) return "argument of type 'NoneType' is not iterable";
+    return json_is_integer(inputs) ? "argument of type 'int' is not iterable"
+                                   : "argument of type 'float' is not iterable";
+}
+
 static Status missing_inputs_object(Check *c, int node)
 {
     Finding *f;
 
     TRY(check_find(c, FIND_NO_INPUTS, node, NULL, &f));
-    f->why = "'inputs'";
+    TRY(check_say(c, &f->why, "%s", why_no_inputs(&c->graph->nodes[node])));
     TRY(check_say(c, &f->message, "the node has no \"inputs\" object"));
     return check_say(c, &f->fix, "give it one, {} when it has no inputs");
 }

@@ -90,6 +90,7 @@ static const char *exception_type(const Finding *f)
 {
     if (f->kind == FIND_LINK_SLOT) return "IndexError";
     if (f->kind == FIND_LINK_SLOT_TYPE) return "TypeError";
+    if (f->kind == FIND_NO_INPUTS && f->why[0] != '\'') return "TypeError";
     return "KeyError";
 }
 

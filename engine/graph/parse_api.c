@@ -68,8 +68,9 @@ static Status read_inputs(Graph *g, int index, const Json *node, Error *err)
 {
     const Json *inputs = json_get(node, "inputs");
 
-    g->nodes[index].no_inputs = !json_is(inputs, JSON_OBJECT);
-    if (g->nodes[index].no_inputs) return OK;
+    /* The reference looks names up with Python's `in`: a list or text holds none, other kinds raise. */
+    g->nodes[index].no_inputs = !inputs || json_kind(inputs) < JSON_STRING;
+    if (!json_is(inputs, JSON_OBJECT)) return OK;
     for (const Json *m = json_first(inputs); m; m = json_next(m))
         TRY(graph_set_json(g, index, json_key(m), m, err));
     return OK;
