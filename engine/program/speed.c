@@ -330,6 +330,18 @@ static int64_t yields(void)
     return getrusage(RUSAGE_SELF, &use) == 0 ? use.ru_nivcsw : 0;
 }
 
+/* Ordinary numbers in wide formats; codes of all kinds in narrow ones, because decoding may depend on them. */
+static void fill_weight(uint8_t *data, size_t size, bool codes)
+{
+    uint32_t seed = 1;
+
+    memset(data, 0x3c, size);
+    for (size_t i = 0; codes && i < size; i++) {
+        seed = seed * 1664525u + 1013904223u;
+        data[i] = (uint8_t)((seed >> 24 & 0x87) | 0x20 >> (seed >> 20 & 7));
+    }
+}
+
 static Status measure_curve(Speed *s, const Kind *kind, Probe probe, Curve *c, Error *err)
 {
     Status status = OK;
@@ -341,7 +353,10 @@ static Status measure_curve(Speed *s, const Kind *kind, Probe probe, Curve *c, E
 
     probe.data = room ? mem_aligned(64, room) : NULL;
     if (room && !probe.data) return error_set(err, E_NOMEM, "out of memory for a measurement");
-    if (room) memset(probe.data, 0x3c, room);
+    if (room)
+        fill_weight(probe.data, room,
+                    k_dtype_block_elements(probe.weight) > 1 ||
+                        k_dtype_block_bytes(probe.weight) == 1);
     for (int r = 0; r < rows; r++)
         for (int i = 0; i < MAX_SIZES; i++) {
             probe.rows = kind->rows[r];
