@@ -38,6 +38,7 @@ typedef struct Held {
     size_t count, capacity;
     int64_t bytes;  /* of the spans */
     int64_t merged; /* of weights that exist in memory alone: a LoRA's results */
+    int64_t mapped; /* of the spans, since it came into memory */
     bool in_ram;
     const Program *last; /* never looked into: the program read just before */
 } Held;
@@ -218,6 +219,7 @@ static void leave(Forecast *f, int i)
 
     if (i < 0 || host_options(f->host)->residency == RESIDENCY_HYBRID) return;
     f->held[i].in_ram = false;
+    f->held[i].mapped = 0;
     f->plan->components[i].last = f->step;
     if (s) s->leaves |= 1ull << i;
 }
@@ -256,15 +258,33 @@ static void count_work(Forecast *f, const Program *p)
         s->cost.bytes += (double)op.bytes;
 }
 
+/* Pages are touched for the first time: of a larger arena, of weights that came back or are new. */
+static void count_touch(Forecast *f, const Program *p)
+{
+    int64_t arena = (int64_t)prog_arena_bytes(p), fresh = arena > f->arena ? arena : 0;
+    int64_t mapped = 0;
+    double seconds = 0;
+
+    if (fresh) f->arena = arena;
+    if (host_held(f->host) > f->kept) f->kept = host_held(f->host);
+    f->current = host_current(f->host) ? component_of(f, host_current(f->host)) : -1;
+    if (f->current >= 0) {
+        Held *h = &f->held[f->current];
+        read_program(f, p);
+        mapped = h->bytes - h->mapped;
+        h->mapped = h->bytes;
+    }
+    look(f);
+    if (!f->options->speed || f->status != OK) return;
+    fail(f, speed_touch(f->options->speed, fresh, mapped, &seconds, f->err));
+    f->program_seconds += seconds;
+}
+
 static void on_program(Forecast *f, const Program *p)
 {
     double seconds = 0;
 
-    if ((int64_t)prog_arena_bytes(p) > f->arena) f->arena = (int64_t)prog_arena_bytes(p);
-    if (host_held(f->host) > f->kept) f->kept = host_held(f->host);
-    f->current = host_current(f->host) ? component_of(f, host_current(f->host)) : -1;
-    if (f->current >= 0) read_program(f, p);
-    look(f);
+    count_touch(f, p);
     count_work(f, p);
     if (!f->options->speed || f->status != OK) return;
     fail(f, speed_program(f->options->speed, p, &seconds, f->err));
@@ -277,6 +297,8 @@ static void hear(void *user, const Event *e)
     Forecast *f = user;
 
     if (e->kind == EV_COMPONENT && e->object) on_component(f, e->object);
+    /* Without a component that wakes: the embedded prompt comes from the disk. */
+    if (e->kind == EV_COMPONENT && !e->object && step_of(f)) step_of(f)->recalled = true;
     if (e->kind == EV_PROGRAM && e->object) on_program(f, e->object);
     if (e->kind == EV_NOTE && e->text) {
         look(f);

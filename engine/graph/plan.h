@@ -20,6 +20,7 @@ typedef struct PlanStep {
     int uses;            /* links that read the result */
     int same_as;         /* node whose result is taken instead, -1 = it runs */
     bool cached;         /* its result is in the cache */
+    bool recalled;       /* the embedded prompt lies on the disk: no text encoder wakes */
     bool maybe;          /* only when a lazy input asks for it, which is known at run time */
     const int *releases; /* nodes whose result is given back after this step; in the arena */
     int n_releases;

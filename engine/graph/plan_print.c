@@ -78,6 +78,7 @@ static void print_step(const Plan *plan, int i, Str *out)
     if (n->title && strcmp(n->title, n->class_type) != 0) str_printf(out, " \"%s\"", n->title);
     if (s->shapes) str_printf(out, "  -> %s", s->shapes);
     if (s->cached) str_add(out, "  cached");
+    if (s->recalled) str_add(out, "  prompt from the cache");
     if (s->same_as >= 0) str_printf(out, "  same as %s", plan->graph->nodes[s->same_as].id);
     if (s->maybe) str_add(out, "  if asked for");
     if (s->uses > 1) str_printf(out, "  used %d times", s->uses);
@@ -233,8 +234,9 @@ static void put_step(const Plan *plan, const PlanStep *s, Str *out)
     put_text(out, "stage", stage_name(s->stage));
     if (s->shapes) put_text(out, "result", s->shapes);
     if (s->same_as >= 0) put_text(out, "same_as", plan->graph->nodes[s->same_as].id);
-    str_printf(out, "\"cached\": %s, \"maybe\": %s, \"uses\": %d, ",
-               s->cached ? "true" : "false", s->maybe ? "true" : "false", s->uses);
+    str_printf(out, "\"cached\": %s, \"prompt_cached\": %s, \"maybe\": %s, \"uses\": %d, ",
+               s->cached ? "true" : "false", s->recalled ? "true" : "false",
+               s->maybe ? "true" : "false", s->uses);
     put_ids(out, "frees", plan, s->releases, s->n_releases);
     put_zones(out, plan, s);
     put_cost(out, &s->cost);

@@ -498,6 +498,45 @@ double speed_spent(const Speed *s)
     return s->spent;
 }
 
+/* Bytes per second at which memory comes that nobody has written to yet. */
+static Status measure_touch(Speed *s, Curve *c, Error *err)
+{
+    enum { SIZE = 64 << 20, TRIES = 3 };
+    double started = now();
+
+    for (int i = 0; i < TRIES; i++) {
+        char *fresh = mem_aligned(4096, SIZE);
+        if (!fresh) return error_set(err, E_NOMEM, "out of memory for a measurement");
+        double began = now();
+        for (size_t at = 0; at < SIZE; at += 4096)
+            ((volatile char *)fresh)[at] = 1;
+        double rate = (double)SIZE / (now() - began + 1e-9);
+        if (rate > c->rate[0][0]) c->rate[0][0] = rate;
+        mem_free(fresh);
+    }
+    s->measured++;
+    s->spent += now() - started;
+    return OK;
+}
+
+Status speed_touch(Speed *s, int64_t fresh, int64_t mapped, double *seconds, Error *err)
+{
+    enum { FAULT_AROUND = 3 }; /* a fault of a file maps 16 pages and clears none */
+    Curve *c = find_curve(s, "touch");
+
+    if (!c) {
+        Curve made = { .key = "touch" };
+        if (s->count == MAX_CURVES)
+            return error_set(err, E_LIMIT, "too many kinds of operations");
+        TRY(measure_touch(s, &made, err));
+        c = &s->curves[s->count++];
+        *c = made;
+    }
+    *seconds =
+        c->rate[0][0] > 0 ? ((double)fresh + (double)mapped / FAULT_AROUND) / c->rate[0][0] : 0;
+    return OK;
+}
+
 bool speed_is_rough(const Speed *s)
 {
     return s->rough;

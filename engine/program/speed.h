@@ -28,6 +28,8 @@ void speed_free(Speed *s);
 
 /* Seconds of one run; measures what is not known yet. A program need not have contents. */
 Status speed_program(Speed *s, const Program *p, double *seconds, Error *err);
+/* Seconds in which the system hands out fresh memory, and maps pages of files that are in memory already. */
+Status speed_touch(Speed *s, int64_t fresh, int64_t mapped, double *seconds, Error *err);
 /* Seconds that measuring took so far. */
 double speed_spent(const Speed *s);
 /* A curve that was used was measured while other work kept the processors busy; it will be measured again

@@ -38,6 +38,8 @@ static const char *file_of(const char *name)
     return path;
 }
 
+static const char *prompts = "--no-prompt-cache";
+
 static void start(const char *command, const char *file, const char *const *extra)
 {
     static const char *args[LAUNCH_ARGS_MAX];
@@ -46,8 +48,8 @@ static void start(const char *command, const char *file, const char *const *extr
 
     snprintf(models, sizeof models, "%s/tests/data/models", run.source);
     snprintf(input, sizeof input, "%s/tests/data/input", run.source);
-    const char *const fixed[] = { command, file,       "--models", models,      "--input",
-                                  input,   "--output", run.output, "--threads", "2" };
+    const char *const fixed[] = { command,    file,       "--models",  models, "--input", input,
+                                  "--output", run.output, "--threads", "2",    prompts };
     for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
         args[n++] = fixed[i];
     for (int i = 0; extra && extra[i]; i++)
@@ -144,8 +146,6 @@ static void test_calibration_is_kept(void **state)
     char path[700];
     FILE *f;
 
-    snprintf(path, sizeof path, "%s/cache", run.folder);
-    setenv("XDG_CACHE_HOME", path, 1);
     start("plan", file_of(*state), again);
     launch_expect(&run, 0, NULL);
     snprintf(path, sizeof path, "ls %s/cache/weft/speed-2-*.txt >%s/list", run.folder,
@@ -183,6 +183,29 @@ static void test_problem_is_drawn(void **state)
     launch_expect(&run, 1, (const char *const[]){ "24", NULL });
     assert_non_null(strstr(run.out, "class=\"badge\">E2"));
     assert_non_null(strstr(run.out, "stroke=\"#c62828\""));
+}
+
+/* After a run the prompt lies on the disk, and the plan of the next one wakes no text encoder. */
+static void test_prompt_cache(void **state)
+{
+    static const char *const json[] = { "--json", NULL };
+    static char folder[400];
+    const char *file = file_of(*state);
+
+    snprintf(folder, sizeof folder, "--cache-dir=%s/prompts", run.folder);
+    prompts = folder;
+    start("plan", file, json);
+    launch_expect(&run, 0, NULL);
+    assert_null(strstr(run.out, "\"prompt_cached\": true"));
+    assert_non_null(strstr(run.out, "\"name\": \"text encoder\""));
+    start("run", file, NULL);
+    launch_expect(&run, 0, NULL);
+    start("plan", file, json);
+    launch_expect(&run, 0, NULL);
+    assert_non_null(strstr(run.out, "\"prompt_cached\": true"));
+    assert_null(strstr(run.out, "\"name\": \"text encoder\""));
+    prompts = "--no-prompt-cache";
+    launch_clear(&run);
 }
 
 /* ---- limits ---------------------------------------------------------------------------------- */
@@ -324,6 +347,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_peak_of_writing),
         { "json", test_json, NULL, NULL, t2i },
         { "calibration is kept", test_calibration_is_kept, NULL, NULL, t2i },
+        { "prompt cache", test_prompt_cache, NULL, NULL, t2i },
         { "drawings", test_drawings, NULL, NULL, t2i },
         { "problem is drawn", test_problem_is_drawn, NULL, NULL, large },
         { "limit, tiles", test_limit_names_tiles, NULL, NULL, large },
@@ -331,8 +355,11 @@ int main(int argc, char **argv)
         { "limit, kept", test_limit_is_kept, NULL, NULL, t2i },
         cmocka_unit_test(test_missing_files),
     };
+    static char cache[400];
     if (argc < 3) return 2;
     if (argc > 3) cmocka_set_test_filter(argv[3]);
     launch_open(&run, argv[1], argv[2]);
+    snprintf(cache, sizeof cache, "%s/cache", run.folder);
+    setenv("XDG_CACHE_HOME", cache, 1);
     return cmocka_run_group_tests_name("plan", tests, NULL, teardown);
 }
