@@ -396,6 +396,78 @@ static const NodeDef set_area = {
     .run = area_run,
 };
 
+typedef struct PercentIn {
+    const Cond *conditioning;
+    double width, height, x, y, strength;
+} PercentIn;
+
+/* clang-format off */
+static const Socket percent_in[] = {
+    { ROW(PercentIn, conditioning, SOCK_COND), .doc = "Prompt to annotate; it is copied, not changed." },
+    { ROW(PercentIn, width, SOCK_FLOAT), .def = 1, .max = 1, .step = 0.01, .doc = "Width as a share of the picture." },
+    { ROW(PercentIn, height, SOCK_FLOAT), .def = 1, .max = 1, .step = 0.01, .doc = "Height as a share of the picture." },
+    { ROW(PercentIn, x, SOCK_FLOAT), .max = 1, .step = 0.01, .doc = "Left edge as a share of the picture." },
+    { ROW(PercentIn, y, SOCK_FLOAT), .max = 1, .step = 0.01, .doc = "Top edge as a share of the picture." },
+    { ROW(PercentIn, strength, SOCK_FLOAT), .def = 1, .max = 10, .step = 0.01, .doc = "Weight against other prompts." },
+    END_ROWS
+};
+/* clang-format on */
+
+static Status percent_run(NodeCall *call)
+{
+    const PercentIn *in = call->in;
+    CondOut *out = call->out;
+    CondArea area = { AREA_PERCENT, in->height, in->width, in->y, in->x };
+    TRY(cond_copy(in->conditioning, &out->conditioning, call->err));
+    cond_set_area(out->conditioning, &area, in->strength);
+    return OK;
+}
+
+static const NodeDef set_area_percent = {
+    .class_type = "ConditioningSetAreaPercentage",
+    .display = "Conditioning (Set Area with Percentage)",
+    .category = "conditioning",
+    .doc = "Limits a prompt to a rectangle given in shares of the picture.",
+    .inputs = percent_in,
+    .outputs = cond_out,
+    .in_size = sizeof(PercentIn),
+    .out_size = sizeof(CondOut),
+    .run = percent_run,
+};
+
+typedef struct AreaStrengthIn {
+    const Cond *conditioning;
+    double strength;
+} AreaStrengthIn;
+
+/* clang-format off */
+static const Socket area_strength_in[] = {
+    { ROW(AreaStrengthIn, conditioning, SOCK_COND), .doc = "Prompt to annotate; it is copied, not changed." },
+    { ROW(AreaStrengthIn, strength, SOCK_FLOAT), .def = 1, .max = 10, .step = 0.01, .doc = "Weight against other prompts." },
+    END_ROWS
+};
+/* clang-format on */
+
+static Status area_strength_run(NodeCall *call)
+{
+    const AreaStrengthIn *in = call->in;
+    CondOut *out = call->out;
+    TRY(cond_copy(in->conditioning, &out->conditioning, call->err));
+    cond_set_area_strength(out->conditioning, in->strength);
+    return OK;
+}
+
+static const NodeDef set_area_strength = {
+    .class_type = "ConditioningSetAreaStrength",
+    .category = "conditioning",
+    .doc = "Weight of a prompt against others.",
+    .inputs = area_strength_in,
+    .outputs = cond_out,
+    .in_size = sizeof(AreaStrengthIn),
+    .out_size = sizeof(CondOut),
+    .run = area_strength_run,
+};
+
 typedef struct SetMaskIn {
     const Cond *conditioning;
     const Tensor *mask;
@@ -614,6 +686,46 @@ static const NodeDef guide_picture = {
     .run = guide_picture_run,
 };
 
+/* ---- CLIPSetLastLayer -------------------------------------------------------------------------------------- */
+
+typedef struct LastIn {
+    const TextEncoder *clip;
+    int64_t stop_at_clip_layer;
+} LastIn;
+
+typedef struct ClipOut {
+    TextEncoder *clip;
+} ClipOut;
+
+/* clang-format off */
+static const Socket last_in[] = {
+    { ROW(LastIn, clip, SOCK_CLIP), .doc = "Text encoder; it is copied, not changed." },
+    { ROW(LastIn, stop_at_clip_layer, SOCK_INT), .def = -1, .min = -24, .max = -1, .step = 1, .doc = "Last block that runs, counted from the end." },
+    END_ROWS
+};
+static const Socket clip_out[] = { OUT(ClipOut, clip, "CLIP", SOCK_CLIP), END_ROWS };
+/* clang-format on */
+
+static Status last_run(NodeCall *call)
+{
+    const LastIn *in = call->in;
+    ClipOut *out = call->out;
+    return text_encoder_with_last(in->clip, call->host, (int)in->stop_at_clip_layer, &out->clip,
+                                  call->err);
+}
+
+static const NodeDef set_last_layer = {
+    .class_type = "CLIPSetLastLayer",
+    .display = "CLIP Set Last Layer",
+    .category = "conditioning",
+    .doc = "Ends a text encoder early. For FLUX.1 that is T5; CLIP-L gives its pooled vector as before.",
+    .inputs = last_in,
+    .outputs = clip_out,
+    .in_size = sizeof(LastIn),
+    .out_size = sizeof(ClipOut),
+    .run = last_run,
+};
+
 const NodeDef *const conditioning_nodes[] = {
     &text_encode_node,
     &text_encode_flux_node,
@@ -626,6 +738,9 @@ const NodeDef *const conditioning_nodes[] = {
     &combine,
     &concat,
     &set_area,
+    &set_area_percent,
+    &set_area_strength,
+    &set_last_layer,
     &set_mask,
     &set_range,
     &inpaint_model,

@@ -242,6 +242,28 @@ Status text_encoder_with_lora(const TextEncoder *e, Host *h, const Weights *file
     return OK;
 }
 
+/* ---- the last block ------------------------------------------------------------------------ */
+
+Status text_encoder_with_last(const TextEncoder *e, Host *h, int layer, TextEncoder **out,
+                              Error *err)
+{
+    TextEncoder *copy = NULL;
+
+    if (e->count == 1 && e->parts[0].network == TEXT_CLIP)
+        return error_set(err, E_UNSUPPORTED, "CLIP-L alone serves no FLUX model");
+    TRY(encoder_new(&copy, err));
+    snprintf(copy->name, sizeof copy->name, "%s", e->name);
+    for (; copy->count < e->count; copy->count++) {
+        Status status = text_part_with_last(&e->parts[copy->count], h, layer,
+                                            &copy->parts[copy->count], err);
+        if (status == OK) continue;
+        text_encoder_unref(copy);
+        return status;
+    }
+    *out = copy;
+    return OK;
+}
+
 /* ---- encoding ---------------------------------------------------------------------------- */
 
 enum { NUMBERS = 1 }; /* one more with every change of an encoder's numbers */

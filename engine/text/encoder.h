@@ -65,6 +65,11 @@ Status text_encoder_with_lora(const TextEncoder *e, Host *h, const Weights *file
                               double strength, TextEncoder **out, TextLoraReport *report,
                               Error *err);
 
+/* CLIPSetLastLayer: a copy whose states come out of block `layer` (-1 the last, -2 the one before, ...).
+ * Errors: E_UNSUPPORTED (FLUX.2; CLIP-L alone), E_NOMEM. */
+Status text_encoder_with_last(const TextEncoder *e, Host *h, int layer, TextEncoder **out,
+                              Error *err);
+
 /* Embeds a prompt: embed [1, T, C], and for FLUX.1 pooled [1, P] from CLIP-L. `embedding:name`
  * is looked up in the embeddings folders; one that is missing is told as EV_NOTE. Text of a
  * prompt is UTF-8; what is not is read as U+FFFD. Errors: E_CANCELLED, E_NOMEM, device errors.

@@ -171,6 +171,36 @@ Status text_part_with_lora(const TextPart *p, const Weights *file, double streng
     return status;
 }
 
+static Status shorter_t5(const TextPart *p, Host *h, int left_out, TextModel **out, Error *err)
+{
+    T5Dims dims = t5_published;
+    if (p->model->weights) TRY(t5_read_dims(p->model->weights, &dims, err));
+    if (left_out >= dims.layers) left_out = 0;
+    dims.layers -= left_out;
+    return t5_new(h, p->model->weights, &dims, p->model->base.file, out, err);
+}
+
+Status text_part_with_last(const TextPart *p, Host *h, int layer, TextPart *out, Error *err)
+{
+    TextPart copy = *p;
+    if (p->network == TEXT_QWEN3 || p->network == TEXT_MISTRAL3) {
+        error_set(err, E_UNSUPPORTED,
+                  "%s gives states of several blocks; one alone does not fit FLUX.2", p->name);
+        error_fix(err, "take CLIPSetLastLayer out");
+        return E_UNSUPPORTED;
+    }
+    if (p->network == TEXT_T5) {
+        TRY(shorter_t5(p, h, -layer - 1, &copy.model, err));
+        copy.left_out = -layer - 1;
+    } else {
+        ref_take(copy.model);
+    }
+    ref_take(copy.tokenizer);
+    ref_take(copy.patches);
+    *out = copy;
+    return OK;
+}
+
 static void add_text(Sha256 *h, const char *text)
 {
     uint64_t n = text ? strlen(text) + 1 : 0;
@@ -183,10 +213,11 @@ Status text_part_digest(const TextPart *p, Sha256 *h, Error *err)
 {
     uint8_t file[32];
     char own[4096];
-    int32_t network = p->network;
+    int32_t network = p->network, left_out = p->left_out;
 
     if (!p->model->weights) return error_set(err, E_MISSING, "no file behind the text encoder");
     sha256_add(h, &network, sizeof network);
+    if (left_out) sha256_add(h, &left_out, sizeof left_out);
     add_text(h, p->rules.template);
     TRY(weights_identity(p->model->weights, file, err));
     sha256_add(h, file, sizeof file);

@@ -13,6 +13,7 @@ typedef struct TextPart {
     PromptRules rules;    /* its template is borrowed from the model's weights */
     TextPatches *patches; /* owned reference, or NULL */
     bool paired;          /* rows of q and k stand in llama.cpp's order */
+    int left_out;         /* blocks at the end that do not run (CLIPSetLastLayer) */
     const char *key;      /* name of this encoder's tensor in embedding files; static */
     char name[32];        /* "Qwen3 4B" */
 } TextPart;
@@ -36,6 +37,11 @@ Status text_part_digest(const TextPart *p, Sha256 *h, Error *err);
  * lora_open_text gives, E_UNSUPPORTED (a LoRA on llama.cpp's order of rows). */
 Status text_part_with_lora(const TextPart *p, const Weights *file, double strength, bool alone,
                            bool exact, TextPart *out, LoraReport *report, Error *err);
+
+/* A copy whose states come out of block `layer`, counted from the end (-1 = the last one), through the final norm.
+ * A network with fewer blocks than that stays as it is, and so does CLIP-L, of which FLUX.1 reads the pooled vector
+ * alone. Errors: E_UNSUPPORTED for the networks of FLUX.2, whose states come from several blocks. */
+Status text_part_with_last(const TextPart *p, Host *h, int layer, TextPart *out, Error *err);
 
 /* All sections side by side along the tokens, weights applied: states [1, T, C]. pooled [1, C]
  * of the first section, or NULL when the network has none; it may be NULL. */

@@ -2,8 +2,7 @@
 
     python3 tests/tools/make_class_facts.py object_info.core.json.gz object_info.custom.json.gz nodes/facts_data.inc
 
-All classes of the first file are taken, of the second (node packs) those that patch a model: the order of patches
-is checked. An input is the facts file described in the workflow-format page (names, types, defaults, ranges,
+All classes of both files are taken; one that both have is the first file's. An input is the facts file described in the workflow-format page (names, types, defaults, ranges,
 options; no help texts). The output is rows of the macros that nodes/facts.c defines.
 """
 import gzip
@@ -24,6 +23,8 @@ def text(s):
 def number(v):
     if isinstance(v, bool):
         return str(int(v))
+    if isinstance(v, (list, str)):  # packs have defaults of another type
+        return "0"
     if v in (float("inf"), None):
         return "INF"
     if v == float("-inf"):
@@ -164,11 +165,6 @@ def stage(name):
     return "STAGE_NONE"
 
 
-def patches_model(fact):
-    sockets = {**fact["in"].get("required", {}), **fact["in"].get("optional", {})}
-    return "MODEL" in fact["out"] and any(s["t"] == "MODEL" for s in sockets.values())
-
-
 def node_flags(fact):
     pairs = (("output_node", "NODE_F_OUTPUT"), ("deprecated", "NODE_F_DEPRECATED"), ("experimental", "NODE_F_EXPERIMENTAL"),
              ("in_list", "NODE_F_INPUT_IS_LIST"), ("cloud", "NODE_F_API"))
@@ -187,13 +183,13 @@ def fill(items, width=108):
 
 
 def main(core, packs, target):
-    facts = {n: f for n, f in json.load(gzip.open(packs))["nodes"].items() if patches_model(f)}
+    facts = json.load(gzip.open(packs))["nodes"]
     facts.update(json.load(gzip.open(core))["nodes"])
     w, defs = Writer(), []
     for name in sorted(facts, key=lambda s: s.encode()):
         f = facts[name]
         ins, outs = w.place(w.inputs(f["in"])), w.place(w.outputs(f))
-        display = "NULL" if f["disp"] == name else text(f["disp"])
+        display = "NULL" if f["disp"] in (name, None) else text(f["disp"])
         defs.append("N(%s,%s,%s,%d,%d,%s,%s)" % (text(name), display, text(f["cat"]), ins, outs, node_flags(f),
                                                        stage(name)))
     with open(target, "w", encoding="ascii") as out:
