@@ -16,6 +16,7 @@
 #include "nodes/logic.h"
 #include "nodes/lora.h"
 #include "nodes/mask.h"
+#include "nodes/pack_kj.h"
 #include "nodes/patch.h"
 #include "nodes/preview.h"
 #include "nodes/rebatch.h"
@@ -55,6 +56,7 @@ static const NodeDef *const *const families[] = {
     switch_nodes,
     text_nodes,
     preview_nodes,
+    pack_kj_nodes,
     NULL,
 };
 /* clang-format on */

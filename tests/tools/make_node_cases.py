@@ -350,6 +350,19 @@ hook("TSR", torch.lerp(X / 0.7, cfg, r), 0.9, 0.5, sigma=0.3)
 hook("TSR", cfg, 0.9, 0.5, sigma=1.0)
 hook("TSR", cfg, 1.0, 0.5)
 
+# ---- KJNodes --------------------------------------------------------------------------------------------------
+case("INTConstant", {}, {"value": -7}, [-7])
+case("FloatConstant", {}, {"value": 0.25}, [0.25])
+case("BOOLConstant", {}, {"value": False}, [False])
+case("StringConstant", {}, {"string": "a b"}, ["a b"])
+case("JoinStrings", {}, {"string1": "a", "string2": "", "delimiter": "-"}, ["a-"])
+case("GetImageSizeAndCount", {"image": x}, out=[x, 7, 5, 2])
+case("GetMaskSizeAndCount", {"mask": mask}, out=[mask, 7, 5, 2])
+case("ReverseImageBatch", {"images": x}, out=[x.flip(0)])
+case("ImageNormalize_Neg1_To_1", {"images": x}, out=[x * 2 - 1])
+case("RoundMask", {"mask": mask}, out=[mask.round()])
+case("ImagePass", {"image": x}, out=[x])
+
 # ---- texts ---------------------------------------------------------------------------------------------
 WORDS = ["", "a", "Hello, World", "stra\u00dfe \ufb01n d'\u00e9t\u00e9 they're", "\u1f88\u0149\u0390 \u01c6 \u01c5",
          "\u039f\u0394\u039f\u03a3 \u03a3 \u03a3\u03b1", "\u0130stanbul I\u0131", "\u65e5\u672c\u8a9e text",

@@ -520,6 +520,57 @@ static void a_checkpoint_holds_both(void **state)
     host_free(h);
 }
 
+static bool without_last_block(void *user, const char *name, char *buf, size_t size)
+{
+    char prefix[48];
+    snprintf(prefix, sizeof prefix, "encoder.block.%d.", *(const int *)user);
+    snprintf(buf, size, "%s", name);
+    return strncmp(name, prefix, strlen(prefix)) != 0;
+}
+
+/* CLIPSetLastLayer -2 is a T5 whose last block is not there; -1, and more than there are blocks, change nothing. */
+static void a_last_layer_leaves_blocks_out(void **state)
+{
+    (void)state;
+    char path[512];
+    TextFile file = shared_file(ENCODERS "tiny-t5xxl.safetensors", path);
+    Host *h = open_host(false);
+    TextEncoder *e = open_pair(h), *last[3] = { NULL }, *shorter = NULL;
+    Weights *w = NULL, *cut = NULL;
+    Error err = { 0 };
+    static const int layers[] = { -1, -2, -25 };
+
+    assert_int_equal(weights_open(file.path, NULL, &w, &err), OK);
+    int block = weights_blocks(w, "encoder.block.") - 1;
+    assert_int_equal(weights_rename(w, without_last_block, &block, &cut, &err), OK);
+    if (text_encoder_from_checkpoint(h, cut, file.path, &shorter, &err) != OK)
+        fail_msg("%s", err.message);
+    Cond *want[3] = { encode(e, h, "a cat"), encode(shorter, h, "a cat"),
+                      encode(e, h, "a cat") };
+    for (int i = 0; i < 3; i++) {
+        if (text_encoder_with_last(e, h, layers[i], &last[i], &err) != OK)
+            fail_msg("%s", err.message);
+        Cond *got = encode(last[i], h, "a cat");
+        assert_true(distance(got->entries[0].embed, want[i]->entries[0].embed) < 1e-6);
+        assert_memory_equal(got->entries[0].pooled->data, want[0]->entries[0].pooled->data,
+                            32 * 4);
+        cond_unref(got);
+    }
+    assert_true(distance(want[1]->entries[0].embed, want[0]->entries[0].embed) > 1e-3);
+    for (int i = 0; i < 3; i++) {
+        cond_unref(want[i]);
+        text_encoder_unref(last[i]);
+    }
+    text_encoder_unref(shorter);
+    text_encoder_unref(e);
+    weights_unref(cut);
+    weights_unref(w);
+    e = open_one(h, ENCODERS "tiny-qwen3-4b.safetensors", "flux2");
+    assert_int_equal(text_encoder_with_last(e, h, -2, &shorter, &err), E_UNSUPPORTED);
+    text_encoder_unref(e);
+    host_free(h);
+}
+
 static void wrong_types_are_named(void **state)
 {
     (void)state;
@@ -642,6 +693,7 @@ int run_encoder_tests(void)
         cmocka_unit_test(weights_lean_on_the_empty_prompt),
         cmocka_unit_test(a_long_clip_prompt_has_sections),
         cmocka_unit_test(a_checkpoint_holds_both),
+        cmocka_unit_test(a_last_layer_leaves_blocks_out),
         cmocka_unit_test(wrong_types_are_named),
         cmocka_unit_test(a_dummy_needs_no_file),
         cmocka_unit_test(an_own_model_says_how_it_is_read),
