@@ -35,7 +35,7 @@ static void destroy_map(void *object)
 {
     FileMap *map = object;
 
-    if (map->data) munmap((void *)(uintptr_t)map->data, map->size);
+    if (map->data && !map->borrowed) munmap((void *)(uintptr_t)map->data, map->size);
     mem_free(map->path);
     mem_free(map);
 }
@@ -94,9 +94,27 @@ done:
     return status;
 }
 
+Status file_map_bytes(const char *path, const void *bytes, size_t size, FileMap **out, Error *err)
+{
+    FileMap *map = mem_calloc(1, sizeof *map);
+
+    if (!map) return no_memory(err);
+    ref_init(&map->ref, destroy_map);
+    map->path = mem_strdup(path);
+    if (!map->path) {
+        ref_drop(map);
+        return no_memory(err);
+    }
+    map->data = size ? bytes : NULL;
+    map->size = size;
+    map->borrowed = true;
+    *out = map;
+    return OK;
+}
+
 void file_map_release(const FileMap *map)
 {
-    if (map && map->data) madvise((void *)(uintptr_t)map->data, map->size, MADV_DONTNEED);
+    if (map && map->data && !map->borrowed) madvise((void *)(uintptr_t)map->data, map->size, MADV_DONTNEED);
 }
 
 /* ---- reading ---------------------------------------------------------------------------------- */

@@ -11,9 +11,12 @@ typedef struct FileMap {
     char *path;          /* owned */
     const uint8_t *data; /* borrowed from the mapping */
     size_t size;
+    bool borrowed; /* data are the caller's memory, not a mapping */
 } FileMap;
 
 Status file_map(const char *path, FileMap **out, Error *err);
+/* The same over memory that stays the caller's and must outlive the map; path is for messages. */
+Status file_map_bytes(const char *path, const void *bytes, size_t size, FileMap **out, Error *err);
 /* Lets the kernel drop the mapping's pages from our resident set; contents stay readable. */
 void file_map_release(const FileMap *map);
 

@@ -53,6 +53,24 @@ Status weights_open(const char *path, const WeightsOptions *options, Weights **o
     return status;
 }
 
+Status weights_open_bytes(const char *path, const void *bytes, size_t size,
+                          const WeightsOptions *options, Weights **out, Error *err)
+{
+    FileMap *map = NULL;
+    Weights *w = NULL;
+    Status status = OK;
+
+    TRY(file_map_bytes(path, bytes, size, &map, err));
+    w = table_new();
+    status = w ? source_open_map(map, options, &w->table, &w->source, err) : no_memory(err);
+    ref_drop(map);
+    if (status == OK)
+        *out = w;
+    else
+        ref_drop(w);
+    return status;
+}
+
 Status weights_from_shapes(const char *path, KDtype type, const WeightsShape *rows,
                            size_t count, Weights **out, Error *err)
 {

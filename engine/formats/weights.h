@@ -29,6 +29,10 @@ typedef struct WeightsOptions {
  * does beyond data; a quantisation that no kernel reads, by name), E_NOMEM. */
 Status weights_open(const char *path, const WeightsOptions *options, Weights **out, Error *err);
 
+/* The same over the bytes of one file, which stay the caller's and must outlive the table; path is for messages. */
+Status weights_open_bytes(const char *path, const void *bytes, size_t size,
+                          const WeightsOptions *options, Weights **out, Error *err);
+
 /* One tensor of a table without contents. */
 typedef struct WeightsShape {
     char name[96];

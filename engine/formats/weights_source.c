@@ -52,15 +52,17 @@ static Status source_new(const char *path, const WeightsOptions *options, Source
     return OK;
 }
 
-/* Maps a file and hands the mapping to the source. */
-static Status add_map(Source *s, const char *path, FileMap **out, Error *err)
+/* Hands a reference of the mapping to the source, which drops it after an error too. */
+static Status keep_map(Source *s, FileMap *map, Error *err)
 {
     FileMap **maps = mem_realloc(s->maps, (s->map_count + 1) * sizeof *maps);
 
-    if (!maps) return no_memory(err);
+    if (!maps) {
+        ref_drop(map);
+        return no_memory(err);
+    }
     s->maps = maps;
-    TRY(file_map(path, &maps[s->map_count], err));
-    *out = maps[s->map_count++];
+    maps[s->map_count++] = map;
     return OK;
 }
 
@@ -117,12 +119,11 @@ static bool is_pickle(const FileMap *map)
     return pickle_is_one(map->data, map->size) && !(map->size > 8 && map->data[8] == '{');
 }
 
-static Status add_file(Source *s, Map *table, const char *path, Error *err)
+static Status add_mapped(Source *s, Map *table, const char *path, FileMap *map, Error *err)
 {
-    FileMap *map = NULL;
     Status status;
 
-    TRY(add_map(s, path, &map, err));
+    TRY(keep_map(s, map, err));
     if (starts_with(map, "GGUF", 4))
         status = source_add_gguf(s, table, map, err);
     else
@@ -130,6 +131,14 @@ static Status add_file(Source *s, Map *table, const char *path, Error *err)
             add_tensors(s, table, map, is_pickle(map) ? pickle_parse : safetensors_parse, err);
     if (status != OK) error_at_file(err, path, -1);
     return status;
+}
+
+static Status add_file(Source *s, Map *table, const char *path, Error *err)
+{
+    FileMap *map = NULL;
+
+    TRY(file_map(path, &map, err));
+    return add_mapped(s, table, path, map, err);
 }
 
 /* ---- sharded index --------------------------------------------------------------------------------- */
@@ -209,6 +218,22 @@ Status source_open(const char *path, const WeightsOptions *options, Map *table, 
         status = add_index(s, table, path, err);
     else
         status = add_file(s, table, path, err);
+    if (status == OK) status = source_resolve_scales(s, table, err);
+    if (status == OK)
+        *out = s;
+    else
+        ref_drop(s);
+    return status;
+}
+
+Status source_open_map(FileMap *map, const WeightsOptions *options, Map *table, Source **out,
+                       Error *err)
+{
+    Source *s = NULL;
+    Status status;
+
+    TRY(source_new(map->path, options, &s, err));
+    status = add_mapped(s, table, map->path, ref_take(map), err);
     if (status == OK) status = source_resolve_scales(s, table, err);
     if (status == OK)
         *out = s;

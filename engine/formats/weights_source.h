@@ -45,6 +45,10 @@ typedef struct Source {
 Status source_open(const char *path, const WeightsOptions *options, Map *table, Source **out,
                    Error *err);
 
+/* The same over a file that is mapped already; the source takes a reference of its own. */
+Status source_open_map(FileMap *map, const WeightsOptions *options, Map *table, Source **out,
+                       Error *err);
+
 /* Fills `table` with tensors that have shapes and no data. */
 Status source_from_shapes(const char *path, KDtype type, const WeightsShape *rows, size_t count,
                           Map *table, Source **out, Error *err);
