@@ -23,8 +23,16 @@ typedef struct Made {
     int64_t shapes[MAX_ITEMS][MAX_DIMS];
     size_t count;
     SafePair pair;
-    uint8_t *pattern; /* owned; enough for any tensor */
 } Made;
+
+/* Contents of any tensor, filled once. */
+static uint8_t pattern[MAX_ELEMENTS * 8];
+
+static void fill_pattern(void)
+{
+    for (size_t i = 0; pattern[8] == 0 && i < sizeof pattern; i++)
+        pattern[i] = (uint8_t)((i * 167 >> 3) | 1);
+}
 
 static KDtype dtype_of(const char *name)
 {
@@ -58,7 +66,7 @@ static void read_line(Made *m, char *line)
     }
     if (!rest || m->count == MAX_ITEMS) return;
     *rest++ = 0;
-    *item = (SafeItem){ .name = line, .type = K_U8, .data = m->pattern };
+    *item = (SafeItem){ .name = line, .type = K_U8, .data = pattern };
     if (rest[0] == '"') {
         m->shapes[m->count][0] = (int64_t)strlen(rest + 1);
         item->ndim = 1;
@@ -84,7 +92,7 @@ static void look_at(const Weights *w, const char *name)
     if (all) (void)weights_f32_into(w, name, all, n, NULL);
     mem_free(all);
     if (weights_matrix(w, name, 0, 0, &k, NULL) != OK || k.k > MAX_ROW) return;
-    MUST(k.n > 0 && k.k > 0);
+    MUST(k.n > 0 && k.k >= 0);
     for (int64_t r = 0; r<k.n; r += k.n> 8 ? k.n / 8 : 1) {
         (void)k_weight_row(&k, r, 0, k.k, row);
         (void)k_weight_stored(&k, r, 0, k.k, row);
@@ -117,10 +125,8 @@ static void open_list(const uint8_t *data, size_t size)
     uint8_t *bytes = NULL;
     size_t made = 0;
 
-    if (m) m->pattern = mem_alloc(MAX_ELEMENTS * 8);
-    if (m && m->pattern && text) {
-        for (size_t i = 0; i < MAX_ELEMENTS * 8; i++)
-            m->pattern[i] = (uint8_t)(i * 167 >> 3);
+    fill_pattern();
+    if (m && text) {
         for (char *line = text, *end; line; line = end) {
             end = strchr(line, '\n');
             if (end) *end++ = 0;
@@ -132,7 +138,6 @@ static void open_list(const uint8_t *data, size_t size)
     }
     mem_free(bytes);
     mem_free(text);
-    if (m) mem_free(m->pattern);
     mem_free(m);
 }
 

@@ -42,6 +42,7 @@ static const Row own[] = {
 static const Row reference[] = {
     { "flux1_dev_template", "diffusion_models", "tiny-flux1-dev", "int8", NULL, NULL, 2e-4, 2e-2 },
     { "flux1_dev_template", "diffusion_models", "tiny-flux1-dev", "nf4", "UNETLoader", "UNETLoaderNF4", 1e-3, 0.1 },
+    { "flux1_dev_template", "text_encoders", "tiny-t5xxl", "Q8_0", "DualCLIPLoader", "DualCLIPLoaderGGUF", 1e-6, 2e-2 },
     { "flux1_checkpoint_fp8", "checkpoints", "tiny-flux1-schnell-fp8", "nf4", "CheckpointLoaderSimple", "CheckpointLoaderNF4", 1e-3, 0.15 },
 };
 /* clang-format on */
