@@ -193,19 +193,42 @@ static Status take_notes(Check *c)
     return OK;
 }
 
+/* Names of all classes; one may stand twice, which does not matter for guessing. */
 static Status list_classes(Check *c)
 {
     const NodeTable *t = c->options->table;
-    size_t n = 0;
+    size_t n = t->n_extra + (t->known ? t->n_known : 0);
 
     if (c->class_names) return OK;
-    while (node_at(t, n))
-        n++;
+    for (const NodeDef *const *const *family = t->families; family && *family; family++)
+        for (const NodeDef *const *def = *family; *def; def++)
+            n++;
     c->class_names = arena_array(c->report->arena, n + 1, sizeof *c->class_names);
     if (!c->class_names) return no_memory(c->err);
-    for (size_t i = 0; i < n; i++)
-        c->class_names[i] = node_at(t, i)->class_type;
-    c->n_classes = n;
+    for (const NodeDef *const *const *family = t->families; family && *family; family++)
+        for (const NodeDef *const *def = *family; *def; def++)
+            c->class_names[c->n_classes++] = (*def)->class_type;
+    for (size_t i = 0; i < t->n_extra; i++)
+        c->class_names[c->n_classes++] = t->extra[i]->class_type;
+    for (size_t i = 0; t->known && i < t->n_known; i++)
+        c->class_names[c->n_classes++] = t->known[i].class_type;
+    return OK;
+}
+
+/* Each name is looked for once. */
+static Status nearest_class(Check *c, const char *name, const char **out)
+{
+    static const char none[] = "";
+
+    *out = map_get(&c->nearest, name);
+    if (!*out) {
+        if (++c->guesses > GUESSES_MAX) return OK;
+        TRY(list_classes(c));
+        *out = str_nearest(name, c->class_names, c->n_classes);
+        if (!*out) *out = none;
+        if (!map_put(&c->nearest, name, (void *)(uintptr_t)*out)) return no_memory(c->err);
+    }
+    if (*out == none) *out = NULL;
     return OK;
 }
 
@@ -217,8 +240,7 @@ static Status unknown_class(Check *c, int node)
 
     TRY(check_find(c, FIND_UNKNOWN_CLASS, node, NULL, &f));
     TRY(check_say(c, &f->message, "unknown node class %.80s", n->class_type));
-    TRY(list_classes(c));
-    nearest = str_nearest(n->class_type, c->class_names, c->n_classes);
+    TRY(nearest_class(c, n->class_type, &nearest));
     if (nearest && strcasecmp(nearest, n->class_type) == 0) f->want = nearest;
     if (nearest) return check_say(c, &f->fix, "did you mean %s?", nearest);
     return check_say(c, &f->fix, "`weft nodes` lists the classes that are known");
@@ -588,6 +610,7 @@ Status check_graph(Graph *g, const CheckOptions *options, CheckReport **out, Err
     c.report = NULL;
 done:
     str_fini(&c.text);
+    map_fini(&c.nearest);
     check_free(c.report);
     return status;
 }

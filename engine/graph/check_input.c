@@ -374,7 +374,9 @@ static const char *find_choice(const Socket *s, const Literal *v, const char *co
 static Status fix_choice(Check *c, const Literal *v, const char *const *names, size_t count,
                          Finding *f)
 {
-    const char *nearest = v->kind == LIT_TEXT ? str_nearest(v->text, names, count) : NULL;
+    const char *nearest = v->kind == LIT_TEXT && ++c->guesses <= GUESSES_MAX
+                              ? str_nearest(v->text, names, count)
+                              : NULL;
 
     if (nearest && is_respelt(v->text, nearest)) {
         str_clear(&c->text);

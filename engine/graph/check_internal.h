@@ -10,11 +10,13 @@ typedef struct Check {
     CheckReport *report;
     const char **class_names; /* of the table, for "did you mean"; NULL until needed */
     size_t n_classes;
+    Map nearest; /* class that is not known to the one that was meant, or to "" */
+    int guesses; /* names that were compared with a list; a long list of wrong ones is not worth the time */
     Str text; /* scratch for messages; owned */
     Error *err;
 } Check;
 
-enum { SHOWN_VALUE = 80, SHOWN_CHOICES = 8 };
+enum { SHOWN_VALUE = 80, SHOWN_CHOICES = 8, GUESSES_MAX = 200 };
 
 /* Adds an empty finding of a kind; *out is valid until the next one. Offset: the input's when it has a
  * place in the file, else the node's. */

@@ -550,7 +550,7 @@ static void print_totals(const Seeds *s, const Totals *t)
 
 int main(int argc, char **argv)
 {
-    enum { SHOW_EVERY = 1000000 };
+    enum { SHOW_EVERY = 20000 };
     Seeds *seeds = mem_calloc(1, sizeof *seeds);
     Tree *tree = mem_calloc(1, sizeof *tree);
     Totals totals = { 0 };
