@@ -196,6 +196,10 @@ static Status fix_document(Document *d, Str *text, int *fixed, Error *err)
         *text = next;
         *fixed += made;
     }
+    /* Two corrections undo each other: better none than either. */
+    str_fini(text);
+    *text = (Str){ 0 };
+    *fixed = 0;
     return OK;
 }
 

@@ -190,6 +190,16 @@ static bool fix_count(Fixer *x, const Finding *f)
     return good;
 }
 
+static bool is_within(const GraphNode *n, const char *name, int64_t v)
+{
+    const Socket *s = node_input(n->def, name, NULL);
+    SocketBound low, high;
+
+    if (!s || s->type != SOCK_INT) return false;
+    return (!socket_min(s, &low) || (double)v >= low.f) &&
+           (!socket_max(s, &high) || (double)v <= high.f);
+}
+
 static bool fix_schedule_size(Fixer *x, const Finding *f)
 {
     static const char *const names[] = { "width", "height" };
@@ -206,7 +216,8 @@ static bool fix_schedule_size(Fixer *x, const Finding *f)
             literal_int64(&to->value, &b) && a == b)
             continue;
         if (!from->is_link && literal_int64(&from->value, &a)) {
-            if (!write_number(x, at, a)) return false;
+            if (!is_within(node_of(x, f->node), names[i], a) || !write_number(x, at, a))
+                return false;
         } else if (x->graph->drawing || !copy_over(x, at, from->raw)) {
             return false;
         }

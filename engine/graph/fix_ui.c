@@ -355,6 +355,9 @@ bool fix_ui_rewire(Fixer *x, int node, int like)
     bool good;
 
     if (!link || !from || link == from) return false;
+    if (strcmp(field_text(link, LINK_ORIGIN), field_text(from, LINK_ORIGIN)) == 0 &&
+        strcmp(field_text(link, LINK_ORIGIN_SLOT), field_text(from, LINK_ORIGIN_SLOT)) == 0)
+        return false;
     unlist(x, level, link);
     json_copy_source(&id, x->graph->doc, field(link, LINK_ID));
     if (id.failed) return false;

@@ -86,7 +86,7 @@ static const Rule rules[] = {
       "\"widgets_values\": [512], \"widgets_values_named\": {\"width\": 768}",
       "\"widgets_values\": [768], \"widgets_values_named\": {\"width\": 768}" },
     { "W106", "bypass-cuts", SEV_WARNING, RULE_FIX_NONE, "A bypassed node has no input to stand in for its output",
-      "A bypassed node hands through an input of the type that the consumer wants. Without one the consumer is left unconnected.",
+      "A bypassed node hands through an input of the type that the consumer wants. Without one the consumer is left unconnected: a warning where it needs the input, else a note, since that is how optional branches are switched off.",
       "LoadImage (bypassed) -> VAEEncode pixels",
       "LoadImage -> VAEEncode pixels" },
     { "W107", "dynamic-prompt", SEV_WARNING, RULE_FIX_SAFE, "The editor rewrites the text: {a|b}, // or /* */",

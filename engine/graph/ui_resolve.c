@@ -18,6 +18,7 @@ typedef struct Cursor {
     int path, node, slot;
     Side side;
     const char *type; /* wanted by the consumer */
+    bool required;    /* by the consumer */
     bool rerouted;    /* went through a Reroute: promoted values stop there */
 } Cursor;
 
@@ -76,14 +77,15 @@ static int stand_in(const UiNode *node, int slot, const char *wanted)
     return -1;
 }
 
-static Status note_cut(UiDoc *doc, const UiNode *node, const char *wanted, Error *err)
+/* Cutting an optional input is how a branch is switched off; cutting a required one breaks its node. */
+static Status note_cut(UiDoc *doc, const UiNode *node, const Cursor *c, Error *err)
 {
     Error note;
 
     error_clear(&note);
-    error_set(&note, E_WORKFLOW, "bypassing %s leaves %s unconnected", node->type, wanted);
+    error_set(&note, E_WORKFLOW, "bypassing %s leaves %s unconnected", node->type, c->type);
     error_fix(&note, "no input of it has that type; connect the consumer directly");
-    return ui_note(doc, &note, "W106", SEV_WARNING, node, err);
+    return ui_note(doc, &note, "W106", c->required ? SEV_WARNING : SEV_NOTE, node, err);
 }
 
 /* ---- steps ------------------------------------------------------------------------------- */
@@ -228,7 +230,7 @@ static Status bypass(UiDoc *doc, Cursor *c, bool *done, Error *err)
     const UiNode *node = node_of(doc, c);
     int input = stand_in(node, c->slot, c->type);
 
-    if (input < 0) TRY(note_cut(doc, node, c->type, err));
+    if (input < 0) TRY(note_cut(doc, node, c, err));
     if (input >= 0) c->type = node->inputs[input].type;
     move_to_input(c, input, done);
     return OK;
@@ -282,6 +284,14 @@ static Status too_long(UiDoc *doc, const Cursor *c, Error *err)
     return ui_at_node(doc, err, "E105", node_of(doc, c));
 }
 
+static bool is_required(const UiNode *node, int input)
+{
+    const Socket *row =
+        node->def ? node_input(node->def, node->inputs[input].name, NULL) : NULL;
+
+    return row && !(row->flags & SOCK_F_OPTIONAL) && !socket_is_widget(row);
+}
+
 Status ui_resolve(UiDoc *doc, int path, int node, int input, UiFound *out, Error *err)
 {
     Cursor c = { .path = path, .node = node, .slot = input, .side = AT_INPUT }, saved;
@@ -289,6 +299,7 @@ Status ui_resolve(UiDoc *doc, int path, int node, int input, UiFound *out, Error
     bool done = false, only_reroutes = true;
 
     c.type = node_of(doc, &c)->inputs[input].type;
+    c.required = is_required(node_of(doc, &c), input);
     saved = c;
     for (;;) {
         if (c.side == AT_OUTPUT)

@@ -1,6 +1,6 @@
 /* fuzz_mutate.c - documents changed by their structure: values swapped, retyped, doubled, wired in circles.
  *
- * usage: fuzz_mutate SEED COUNT FILE-OR-FOLDER...
+ * usage: fuzz_mutate SEED COUNT[+FIRST] FILE-OR-FOLDER...
  *
  * Each round takes one of the documents, makes a few changes to its tree, writes it, and sends the text through
  * reading, checking, the golden order, ComfyUI's answer, conversion and corrections. What must hold: no report
@@ -103,8 +103,7 @@ static bool load(Tree *t, const JsonDoc *doc)
 
     while (at) {
         JsonKind kind = json_kind(at);
-        Tag *v = *end =
-            new_value(t, up, json_key(at) ? quoted(t->arena, json_key(at)) : NULL);
+        Tag *v = *end = new_value(t, up, json_key(at) ? quoted(t->arena, json_key(at)) : NULL);
         if (t->count >= NODES_MAX) return false;
         end = &v->next;
         if (kind < JSON_ARRAY) {
@@ -446,7 +445,8 @@ static int use_corrections(Checked *c)
     if (c->graph->embedded) return 0;
     while (correct(c, &text)) {
         close_checked(c);
-        MUST(++passes < PASSES_MAX);
+        if (++passes >= PASSES_MAX) fprintf(stderr, "%s\n", text.text);
+        MUST(passes < PASSES_MAX);
         if (!open_checked(text.text, text.length, c)) {
             fprintf(stderr, "%s\n", text.text);
             MUST(!"a corrected document must be readable");
@@ -555,6 +555,8 @@ int main(int argc, char **argv)
     Tree *tree = mem_calloc(1, sizeof *tree);
     Totals totals = { 0 };
     uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
+    long long first =
+        argc > 2 && strchr(argv[2], '+') ? strtoll(strchr(argv[2], '+'), NULL, 10) : 0;
     long long count = argc > 2 ? strtoll(argv[2], NULL, 10) : 0;
 
     MUST(seeds && tree);
@@ -564,7 +566,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: fuzz_mutate SEED COUNT FILE-OR-FOLDER...\n");
         return EXIT_FAILURE;
     }
-    for (long long i = 0; i < count; i++) {
+    for (long long i = first; i < first + count; i++) {
         state =
             seed * UINT64_C(1000000007) + (uint64_t)i; /* each round can be repeated alone */
         one_round(seeds, tree, &totals);
