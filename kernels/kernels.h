@@ -446,4 +446,8 @@ KIsa kernels_cpu_best(void);
 const char *k_isa_name(KIsa isa);
 bool k_isa_from_name(const char *name, KIsa *out);
 
+/* Called once before work with so many threads: keeps OpenMP's from spinning for long while they wait, where
+ * the environment (OMP_WAIT_POLICY, GOMP_SPINCOUNT) does not say what it wants. */
+void k_share_cores(int threads);
+
 #endif

@@ -83,6 +83,7 @@ Status host_new(const HostOptions *options, Host **out, Error *err)
         mem_free(h);
         return status;
     }
+    if (!options->dummy) k_share_cores(h->context.threads);
     *out = h;
     return OK;
 }
