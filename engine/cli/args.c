@@ -79,6 +79,7 @@ static const ArgRow rows[] = {
     { "--m", ARG_COUNT, AT(m), CMD_BENCH, "M", "gemm: rows of x (default: 1536)" },
     { "--n", ARG_COUNT, AT(n), CMD_BENCH, "N", "gemm: rows of w (default: 9216)" },
     { "--k", ARG_COUNT, AT(k), CMD_BENCH, "K", "gemm: columns of both (default: 3072)" },
+    { "--cpu-time", ARG_FLAG, AT(cpu_time), CMD_BENCH, NULL, "seconds of processor time, all threads together, for machines that are busy" },
     { "--weight", ARG_TEXT, AT(weight), CMD_BENCH, "TYPE", "gemm: form of w, a type of `weft quantize` (default: BF16)" },
     { "--type", ARG_TEXT, AT(type), CMD_QUANTIZE, "TYPE", "fp8_e4m3fn, fp8_e5m2, int8 (rotated), w4a8, nf4; or for a .gguf file Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K to Q6_K IQ4_NL IQ4_XS F16 BF16" },
     { "--keep", ARG_LIST, AT(keep), CMD_QUANTIZE, "PATTERN", "tensors to leave as they are, * and ? as in file names; may be given several times" },

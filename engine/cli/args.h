@@ -45,7 +45,7 @@ typedef struct CliArgs {
     int64_t lua_memory, lua_budget;
     int64_t threads, ram_limit, vram_limit, choice_seed, prompt_limit, steps, tokens, repeat;
     int64_t m, n, k;
-    bool dummy, json, quiet, svg, dot, recalibrate, no_metadata, no_prompt_cache, help, show, force, fix, unsafe_fixes, diff, watch, schema;
+    bool dummy, json, quiet, svg, dot, recalibrate, no_metadata, no_prompt_cache, help, show, force, cpu_time, fix, unsafe_fixes, diff, watch, schema;
 } CliArgs;
 
 /* Reads argv after the sub-command. Errors: E_USAGE naming the option, what it takes and what was given. */
