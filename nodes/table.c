@@ -17,6 +17,7 @@
 #include "nodes/lora.h"
 #include "nodes/mask.h"
 #include "nodes/pack_kj.h"
+#include "nodes/merge.h"
 #include "nodes/patch.h"
 #include "nodes/preview.h"
 #include "nodes/rebatch.h"
@@ -35,6 +36,7 @@ static const NodeDef *const *const families[] = {
     loaders_nodes,
     gguf_nodes,
     lora_nodes,
+    merge_nodes,
     patch_nodes,
     guidance_nodes,
     guidance_after_nodes,

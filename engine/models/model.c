@@ -132,7 +132,8 @@ static Status apply_patches(void *user, const char *name, KWeight *w, Error *err
     const Model *m = user;
     const Patch *p;
 
-    if (atomic_load(&host_events(m->core->host)->cancel)) /* merging a large file takes seconds */
+    if (atomic_load(
+            &host_events(m->core->host)->cancel)) /* merging a large file takes seconds */
         return error_set(err, E_CANCELLED, "interrupted");
     for (int i = 0; (p = patch_set_find(&m->patches, PATCH_WEIGHTS, i)); i++) {
         WeightPatch *patch = (WeightPatch *)(uintptr_t)p->object;
@@ -548,6 +549,23 @@ Status model_open(Host *h, const Weights *w, const char *file, Model **out, Erro
 done:
     model_unref(m);
     return status;
+}
+
+Status model_matrix(const Model *m, const char *name, KWeight *out, Error *err)
+{
+    const Weights *w = m->core->weights;
+    int64_t shape[K_MAX_DIMS], count = weights_elements(w, name);
+    const float *values = NULL;
+
+    if (weights_shape(w, name, shape) == 1) { /* a vector: one row of float32 */
+        TRY(weights_f32(w, name, count, &values, err));
+        *out = (KWeight){
+            .data = values, .dtype = K_F32, .n = 1, .k = count, .row_bytes = count * 4
+        };
+    } else {
+        TRY(weights_matrix(w, name, 0, 0, out, err));
+    }
+    return apply_patches((void *)(uintptr_t)m, name, out, err);
 }
 
 /* Weight patches may give img_in more columns: the model then reads extra channels. */

@@ -43,6 +43,9 @@ static inline void model_unref(const Model *m)
  * PATCH_WEIGHTS a WeightPatch, PATCH_CACHE a StepCache as object. */
 Status model_with_patch(const Model *m, const Patch *patch, Model **out, Error *err);
 
+/* The matrix `name` (BFL's name) with the model's weight patches; it lives as long as they do. */
+Status model_matrix(const Model *m, const char *name, KWeight *out, Error *err);
+
 const Denoiser *model_denoiser(const Model *m); /* borrowed */
 const PatchSet *model_patches(const Model *m);
 /* Sizes of the file, with the input channels that weight patches (control LoRAs) give it. */

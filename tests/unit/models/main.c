@@ -101,5 +101,5 @@ int main(int argc, char **argv)
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     return group_patch() + group_positions() + group_names() + group_flux1() + group_flux2() +
            group_cost() + group_reuse() + group_controlnet() + group_style() + group_kv() +
-           group_upscale() + group_widen();
+           group_upscale() + group_widen() + group_merge();
 }

@@ -25,6 +25,7 @@ int group_controlnet(void);
 int group_style(void);
 int group_kv(void);
 int group_upscale(void);
+int group_merge(void);
 int group_widen(void);
 
 /* <shared>/vectors/<name> into buf; skips the test when the folder is absent. */
