@@ -58,15 +58,15 @@ static Lane lane_of(const GraphNode *n)
     return gives(n->def, SOCK_COND) ? LANE_PROMPT : LANE_VALUE;
 }
 
-/* The worst finding of a node; NULL = none. */
-static const Finding *problem_of(const CheckReport *report, int node)
+/* The worst finding of every node that is no note; NULL = none. The array is the caller's (mem_free). */
+static const Finding **find_problems(const Graph *g, const CheckReport *report)
 {
-    const Finding *worst = NULL;
+    const Finding **worst = mem_calloc((size_t)g->count + 1, sizeof *worst);
 
-    for (int i = 0; report && i < report->count; i++) {
+    for (int i = 0; worst && report && i < report->count; i++) {
         const Finding *f = &report->items[i];
-        if (f->node != node || f->severity == SEV_NOTE) continue;
-        if (!worst || f->severity < worst->severity) worst = f;
+        if (f->node < 0 || f->node >= g->count || f->severity == SEV_NOTE) continue;
+        if (!worst[f->node] || f->severity < worst[f->node]->severity) worst[f->node] = f;
     }
     return worst;
 }
@@ -121,11 +121,9 @@ static void dot_text(Str *out, const char *text)
     }
 }
 
-static void dot_node(const Graph *g, const CheckReport *report, const Plan *plan, int i,
-                     Str *out)
+static void dot_node(const Graph *g, const Finding *f, const Plan *plan, int i, Str *out)
 {
     const GraphNode *n = &g->nodes[i];
-    const Finding *f = problem_of(report, i);
     const PlanStep *s = step_of_node(plan, i);
 
     str_add(out, "    \"");
@@ -152,8 +150,8 @@ static void dot_node(const Graph *g, const CheckReport *report, const Plan *plan
     str_add(out, "];\n");
 }
 
-static void dot_lane(const Graph *g, const CheckReport *report, const Plan *plan, Lane lane,
-                     Str *out)
+static void dot_lane(const Graph *g, const Finding *const *problems, const Plan *plan,
+                     Lane lane, Str *out)
 {
     bool open = false;
 
@@ -163,18 +161,22 @@ static void dot_lane(const Graph *g, const CheckReport *report, const Plan *plan
             str_printf(out, "  subgraph cluster_%s {\n    label=\"%s\"; color=\"#b0b0b0\";\n",
                        lanes[lane].name, lanes[lane].name);
         open = true;
-        dot_node(g, report, plan, i, out);
+        dot_node(g, problems[i], plan, i, out);
     }
     if (open) str_add(out, "  }\n");
 }
 
 void plan_write_dot(const Graph *g, const CheckReport *report, const Plan *plan, Str *out)
 {
+    const Finding **problems = find_problems(g, report);
+
     str_add(out,
             "digraph workflow {\n  rankdir=LR;\n  node [shape=box, style=\"filled,rounded\", "
             "fontname=\"Helvetica\", fontsize=10];\n");
-    for (int l = 0; l < LANES; l++)
-        dot_lane(g, report, plan, (Lane)l, out);
+    for (int l = 0; problems && l < LANES; l++)
+        dot_lane(g, problems, plan, (Lane)l, out);
+    out->failed |= !problems;
+    mem_free(problems);
     for (int i = 0; i < g->count; i++)
         for (int k = 0; k < g->nodes[i].n_inputs; k++) {
             const GraphInput *in = &g->nodes[i].inputs[k];
@@ -430,11 +432,10 @@ static void svg_tooltip(const GraphNode *n, const PlanStep *s, const Finding *f,
 }
 
 static void svg_node(const Layout *l, const Graph *g, const CheckReport *report,
-                     const Plan *plan, int i, Str *out)
+                     const Plan *plan, const Finding *f, int i, Str *out)
 {
     const GraphNode *n = &g->nodes[i];
     const PlanStep *s = step_of_node(plan, i);
-    const Finding *f = problem_of(report, i);
     int x = node_x(l, i), y = node_y(l, g, i);
     Str text = { 0 };
 
@@ -479,6 +480,7 @@ static void svg_head(const Plan *plan, Str *out)
 Status plan_write_svg(const Graph *g, const CheckReport *report, const Plan *plan, Str *out,
                       Error *err)
 {
+    const Finding **problems = find_problems(g, report);
     Layout l;
     Status status = layout_init(&l, g, err);
     int width = MARGIN + l.columns * (NODE_WIDTH + GAP_X);
@@ -497,10 +499,12 @@ Status plan_write_svg(const Graph *g, const CheckReport *report, const Plan *pla
         svg_lanes(&l, width, out);
         svg_head(plan, out);
         svg_links(&l, g, out);
-        for (int i = 0; i < g->count; i++)
-            svg_node(&l, g, report, plan, i, out);
+        for (int i = 0; problems && i < g->count; i++)
+            svg_node(&l, g, report, plan, problems[i], i, out);
         str_add(out, "</svg>\n");
     }
     layout_fini(&l);
+    out->failed |= !problems;
+    mem_free(problems);
     return status;
 }
