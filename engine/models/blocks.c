@@ -226,7 +226,8 @@ static void keep_keys(Blocks *b, const char *kind, int index, ProgValue qkv)
     ProgValue seen =
         prog_window(b->p, qkv, first * 3 * d + d, 3, shape, (int64_t[]){ d, 3 * d, 1 });
     if (b->kv == KV_CACHED)
-        prog_copy(b->p, &(PCopy){ .x = prog_input(b->p, name, b->act, 3, shape), .y = seen });
+        prog_copy(b->p,
+                  &(PCopy){ .x = prog_borrowed(b->p, name, b->act, 3, shape), .y = seen });
     else
         prog_output(b->p, name, prog_copy(b->p, &(PCopy){ .x = seen, .out = b->act }));
 }

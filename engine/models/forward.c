@@ -57,7 +57,7 @@ Blocks forward_begin(const ModelDims *d, const WeightSource *w, const ForwardSha
     b.x = prog_temp(p, K_F32, 2, (int64_t[]){ rows, d->width });
     if (part_has_blocks(s)) b.rope = rope_table(&b, d, s, refs);
     if (s->bias) {
-        ProgValue bias = prog_input(p, "bias", K_F32, 2, (int64_t[]){ rows, rows });
+        ProgValue bias = prog_borrowed(p, "bias", K_F32, 2, (int64_t[]){ rows, rows });
         b.bias = prog_window(p, bias, 0, 3, (int64_t[]){ d->heads, rows, rows },
                              (int64_t[]){ 0, rows, 1 });
     }
@@ -141,7 +141,7 @@ static ProgValue residual(Blocks *b, int c, bool single, int j)
 
     if (*seen > 0) return *seen;
     snprintf(name, sizeof name, "control.%d.%s.%d", c, single ? "single" : "double", j);
-    *seen = prog_input(b->p, name, b->act, 2, (int64_t[]){ b->target, b->width });
+    *seen = prog_borrowed(b->p, name, b->act, 2, (int64_t[]){ b->target, b->width });
     return *seen;
 }
 

@@ -74,12 +74,16 @@ static char *place(const Program *p, const Val *v, void *arena)
     return start + (size_t)v->offset * k_dtype_block_bytes(v->view.dtype);
 }
 
+/* Inputs into the arena; those that are borrowed are only pointed to. */
 static void copy_inputs(const Program *p, void *arena, const ProgArg *in, int n_in)
 {
     for (int v = 1; v < p->n_vals; v++) {
-        const Val *val = &p->vals[v];
+        Val *val = &p->vals[v];
         if (val->kind != VAL_INPUT || val->first > val->last) continue;
-        memcpy(place(p, val, arena), find_arg(in, n_in, val->name)->data, val->bytes);
+        if (val->borrowed)
+            val->view.data = find_arg(in, n_in, val->name)->data;
+        else
+            memcpy(place(p, val, arena), find_arg(in, n_in, val->name)->data, val->bytes);
     }
 }
 

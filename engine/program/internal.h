@@ -65,6 +65,8 @@ typedef struct Val {
     int64_t offset;   /* elements from the root's start */
     const char *name; /* inputs and outputs; owned by the arena */
     bool is_output;
+    bool
+        borrowed; /* an input that is read where the caller has it; view.data is set by each run */
     size_t bytes;        /* of a root */
     size_t arena_offset; /* of a root, after planning */
     int first,

@@ -94,7 +94,7 @@ static int collect(Program *p, Buffer *buffers)
     for (int v = 1; v < p->n_vals; v++) {
         Val *val = &p->vals[v];
         if (val->kind != VAL_INPUT && val->kind != VAL_TEMP) continue;
-        if (val->first > val->last) continue;
+        if (val->first > val->last || val->borrowed) continue;
         buffers[n] = (Buffer){ .size = align_up(val->bytes),
                                .first = val->first,
                                .last = val->last,
@@ -164,6 +164,8 @@ Status prog_layout(Program *p, const KBackend *backend, const KContext *ctx, Err
         status = error_set(err, E_NOMEM, "program %s: out of memory", p->name);
         goto done;
     }
+    for (int v = 1; v < p->n_vals && backend->memory.upload; v++)
+        p->vals[v].borrowed = false; /* a device reads its own memory */
     find_lifetimes(p);
     ask_scratch(p, backend, ctx);
     int n = collect(p, buffers);

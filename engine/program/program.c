@@ -133,6 +133,13 @@ ProgValue prog_input(Program *p, const char *name, KDtype t, int ndim, const int
     return add_root(p, VAL_INPUT, name, t, ndim, shape);
 }
 
+ProgValue prog_borrowed(Program *p, const char *name, KDtype t, int ndim, const int64_t *shape)
+{
+    ProgValue v = prog_input(p, name, t, ndim, shape);
+    if (value_is(v)) p->vals[v].borrowed = true;
+    return v;
+}
+
 ProgValue prog_temp(Program *p, KDtype t, int ndim, const int64_t *shape)
 {
     return add_root(p, VAL_TEMP, NULL, t, ndim, shape);

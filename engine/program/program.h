@@ -27,6 +27,9 @@ void prog_free(Program *p);
 /* Builders never fail one by one: the first failure is remembered and returned by prog_plan, so that a
  * model reads as its formula. A shape error names the operation and the operands' shapes. */
 ProgValue prog_input(Program *p, const char *name, KDtype t, int ndim, const int64_t *shape);
+/* The same, read where the caller's memory lies and never written: no room in the arena, no copy. For what is
+ * large and kept between runs. A backend with memory of its own copies it like any input. */
+ProgValue prog_borrowed(Program *p, const char *name, KDtype t, int ndim, const int64_t *shape);
 ProgValue prog_temp(Program *p, KDtype t, int ndim, const int64_t *shape);
 /* A constant the engine computed (RoPE table): data is borrowed and must outlive the program. */
 ProgValue prog_constant(Program *p, const KView *view);

@@ -152,6 +152,37 @@ static void a_scalar_fills_a_window(void **state)
     prog_free(p);
 }
 
+/* Another pointer at each run; the arena has no room for it. */
+static void a_borrowed_input_is_read_in_place(void **state)
+{
+    (void)state;
+    float x[12], a[4096], b[4096], y[12];
+    KContext ctx = { .threads = 1 };
+    Program *p = NULL;
+    fill(x, 12, 2);
+    fill(a, 4096, 3);
+    fill(b, 4096, 4);
+    assert_int_equal(prog_new("borrowed", &p, NULL), OK);
+    ProgValue in = prog_input(p, "x", K_F32, 2, (int64_t[]){ 3, 4 });
+    ProgValue kept = prog_borrowed(p, "kept", K_F32, 2, (int64_t[]){ 1024, 4 });
+    ProgValue sum = prog_copy(p, &(PCopy){ .x = in });
+    prog_add(p, &(PAdd){ .a = sum, .b = prog_rows(p, kept, 1000, 3) });
+    prog_output(p, "y", sum);
+    assert_int_equal(prog_plan(p, kernels_ref(), &ctx, NULL), OK);
+    assert_true(prog_arena_bytes(p) < 1024);
+    void *arena = mem_aligned(64, prog_arena_bytes(p));
+    ProgRun run = { .backend = kernels_ref(), .ctx = &ctx, .arena = arena };
+    for (int k = 0; k < 2; k++) {
+        float *from = k ? b : a;
+        ProgArg args[2] = { { "x", x }, { "kept", from } };
+        assert_int_equal(prog_run(p, &run, args, 2, &(ProgArg){ "y", y }, 1, NULL), OK);
+        for (int i = 0; i < 12; i++)
+            assert_true(y[i] == x[i] + from[4000 + i]);
+    }
+    mem_free(arena);
+    prog_free(p);
+}
+
 int group_exec(void)
 {
     const struct CMUnitTest tests[] = {
@@ -162,6 +193,7 @@ int group_exec(void)
         cmocka_unit_test(a_dummy_run_checks_names_and_touches_nothing),
         cmocka_unit_test(parameters_are_read_on_the_first_real_run),
         cmocka_unit_test(a_scalar_fills_a_window),
+        cmocka_unit_test(a_borrowed_input_is_read_in_place),
     };
     return cmocka_run_group_tests_name("exec", tests, NULL, NULL);
 }
