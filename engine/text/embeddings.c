@@ -65,17 +65,20 @@ done:
 }
 
 Status embedding_find(Host *h, const char *name, const char *key, int64_t width, Tensor **out,
-                      Error *err)
+                      bool *misfit, Error *err)
 {
     const char *const *files = NULL;
     const char *path = NULL;
     size_t count = 0;
 
     *out = NULL;
+    *misfit = false;
     if (!file_name_is_inside(name)) return OK;
     TRY(host_list_models(h, "embeddings", &files, &count, err));
     const char *file = find_file(files, count, name);
     if (!file) return OK;
     TRY(host_find_model(h, "embeddings", file, &path, err));
-    return read_rows(h, file, path, key, width, out, err);
+    TRY(read_rows(h, file, path, key, width, out, err));
+    *misfit = !*out;
+    return OK;
 }

@@ -9,10 +9,10 @@
  * Finds an embedding by name, with or without .safetensors, .pt, .bin, in the embeddings
  * folders and any folder inside them. In a file of several tensors the one called `key`
  * ("clip_l", "t5xxl") is taken, else the first. *out is [rows, width] F32, or NULL when there
- * is none of that name or its width is another (told as EV_NOTE). Errors: E_UNSUPPORTED (a
+ * is none of that name or its width is another (told as EV_NOTE, and *misfit is set). Errors: E_UNSUPPORTED (a
  * pickle), E_FORMAT, E_IO, E_NOMEM.
  */
 Status embedding_find(Host *h, const char *name, const char *key, int64_t width, Tensor **out,
-                      Error *err);
+                      bool *misfit, Error *err);
 
 #endif

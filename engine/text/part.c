@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/base/map.h"
 #include "engine/base/mem.h"
 #include "engine/base/str.h"
 #include "engine/text/bpe.h"
@@ -233,13 +234,17 @@ Status text_part_digest(const TextPart *p, Sha256 *h, Error *err)
 typedef struct Lookup {
     const TextPart *part;
     Host *h;
+    Map misfits; /* owned: names that were told of already */
 } Lookup;
 
 static Status find_embedding(void *user, const char *name, PromptEmbedding *out, Error *err)
 {
-    const Lookup *l = user;
+    Lookup *l = user;
     Tensor *rows = NULL;
-    TRY(embedding_find(l->h, name, l->part->key, l->part->model->width, &rows, err));
+    bool misfit = false;
+    TRY(embedding_find(l->h, name, l->part->key, l->part->model->width, &rows, &misfit, err));
+    if (misfit && !map_put(&l->misfits, name, l))
+        return error_set(err, E_NOMEM, "out of memory for a prompt");
     *out = (PromptEmbedding){ .object = rows, .rows = rows ? rows->shape[0] : 0 };
     return OK;
 }
@@ -247,15 +252,17 @@ static Status find_embedding(void *user, const char *name, PromptEmbedding *out,
 static Status tokenize(const TextPart *p, Host *h, const char *text, Prompt **out, Error *err)
 {
     Lookup lookup = { .part = p, .h = h };
-    TRY(prompt_tokenize(p->tokenizer, &p->rules, find_embedding, &lookup, text, strlen(text),
-                        out, err));
-    for (size_t i = 0; i < (*out)->missing_count; i++) {
+    Status status = prompt_tokenize(p->tokenizer, &p->rules, find_embedding, &lookup, text,
+                                    strlen(text), out, err);
+    for (size_t i = 0; status == OK && i < (*out)->missing_count; i++) {
         Error note = { 0 };
+        if (map_has(&lookup.misfits, (*out)->missing[i])) continue;
         error_set(&note, E_MISSING, "embedding %s is in no embeddings folder; it is left out",
                   (*out)->missing[i]);
         events_emit(host_events(h), &(Event){ .kind = EV_NOTE, .text = note.message });
     }
-    return OK;
+    map_fini(&lookup.misfits);
+    return status;
 }
 
 /* ---- sections ---------------------------------------------------------------------------- */

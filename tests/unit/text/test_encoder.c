@@ -416,6 +416,113 @@ static void a_folder_that_cannot_be_written_is_no_error(void **state)
     host_free(k.h);
 }
 
+/* ---- learned embeddings -------------------------------------------------------------------- */
+
+/* A file with one tensor [rows, width] of the given values. */
+static void embedding_file(const char *folder, const char *name, const char *tensor,
+                           const float *values, int rows, int width)
+{
+    char path[300], header[300];
+    Str file = { 0 };
+    Error err = { 0 };
+    size_t bytes = (size_t)(rows * width) * sizeof *values;
+    int n = snprintf(header, sizeof header,
+                     "{\"%s\":{\"dtype\":\"F32\",\"shape\":[%d,%d],\"data_offsets\":[0,%zu]}}",
+                     tensor, rows, width, bytes);
+    uint64_t length = (uint64_t)n;
+    snprintf(path, sizeof path, "%s/embeddings/%s.safetensors", folder, name);
+    str_add_n(&file, (const char *)&length, sizeof length);
+    str_add_n(&file, header, (size_t)n);
+    str_add_n(&file, (const char *)values, bytes);
+    if (file_write(path, file.text, file.length, &err) != OK) fail_msg("%s", err.message);
+    str_fini(&file);
+}
+
+static void keep_note(void *user, const Event *e)
+{
+    if (e->kind == EV_NOTE) snprintf(user, 256, "%s", e->text);
+}
+
+/* The row of a token in a file's table. */
+static void token_row(const char *name, const char *table, int64_t id, float *out,
+                      int64_t width)
+{
+    char path[512];
+    Weights *w = NULL;
+    KWeight matrix;
+    Error err = { 0 };
+    TextFile file = shared_file(name, path);
+    if (weights_open(file.path, NULL, &w, &err) != OK) fail_msg("%s", err.message);
+    if (weights_matrix(w, table, 0, width, &matrix, &err) != OK) fail_msg("%s", err.message);
+    assert_int_equal(k_weight_row(&matrix, id, 0, width, out), K_OK);
+    weights_unref(w);
+}
+
+/* An embedding that holds the row of the token "cat" acts as that word, in each network; one of another width
+ * and one that is missing are told and left out. */
+static void embeddings_act_as_tokens(void **state)
+{
+    static const struct {
+        const char *file, *type, *table, *tensor;
+        int64_t id;
+    } cases[] = {
+        { CLIP, NULL, "text_model.embeddings.token_embedding.weight", "clip_l", 2368 },
+        { T5, NULL, "shared.weight", "t5xxl", 1712 },
+        { ENCODERS "tiny-qwen3-4b.safetensors", "flux2", "model.embed_tokens.weight", "any",
+          4616 },
+    };
+    char folder[64], path[200], note[256];
+    float row[64];
+
+    (void)state;
+    snprintf(folder, sizeof folder, "/tmp/weft-embeddings-%d", (int)getpid());
+    snprintf(path, sizeof path, "%s/embeddings", folder);
+    assert_int_equal(file_make_dirs(path, NULL), OK);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *models[] = { folder, NULL };
+        HostOptions options = { .models = models, .precision = PRECISION_EXACT, .threads = 1 };
+        Host *h = NULL;
+        Error err = { 0 };
+        token_row(cases[i].file, cases[i].table, cases[i].id, row, 32);
+        embedding_file(folder, "word", cases[i].tensor, row, 1, 32);
+        embedding_file(folder, "wide", cases[i].tensor, row, 1, 48);
+        if (host_new(&options, &h, &err) != OK) fail_msg("%s", err.message);
+        events_listen(host_events(h), keep_note, note);
+        TextEncoder *e = open_one(h, cases[i].file, cases[i].type);
+        note[0] = 0;
+        /* klein's template ends a name only at a blank, as the reference does */
+        bool klein = i == 2;
+        Cond *word = encode(e, h, "cat"),
+             *learned = encode(e, h, klein ? "embedding:word ," : "embedding:word");
+        assert_string_equal(note, "");
+        Cond *none = encode(e, h, ""),
+             *wide = encode(e, h, klein ? "embedding:wide ," : "embedding:wide");
+        assert_non_null(strstr(note, "48 wide, the encoder 32"));
+        Cond *missing = encode(e, h, klein ? "embedding:nothing ," : "embedding:nothing");
+        assert_non_null(strstr(note, "nothing is in no embeddings folder"));
+        assert_true(distance(wide->entries[0].embed, missing->entries[0].embed) == 0);
+        assert_true(distance(learned->entries[0].embed, missing->entries[0].embed) > 0);
+        if (!klein) {
+            assert_true(distance(word->entries[0].embed, learned->entries[0].embed) == 0);
+            assert_true(distance(none->entries[0].embed, wide->entries[0].embed) == 0);
+        }
+        cond_unref(word);
+        cond_unref(learned);
+        cond_unref(none);
+        cond_unref(wide);
+        cond_unref(missing);
+        text_encoder_unref(e);
+        host_free(h);
+    }
+    snprintf(path, sizeof path, "%s/embeddings/word.safetensors", folder);
+    unlink(path);
+    snprintf(path, sizeof path, "%s/embeddings/wide.safetensors", folder);
+    unlink(path);
+    snprintf(path, sizeof path, "%s/embeddings", folder);
+    rmdir(path);
+    rmdir(folder);
+}
+
 static void klein_pads_to_512(void **state)
 {
     (void)state;
@@ -682,6 +789,7 @@ int run_encoder_tests(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(loras_change_their_network),
+        cmocka_unit_test(embeddings_act_as_tokens),
         cmocka_unit_test(prompts_come_back_bit_for_bit),
         cmocka_unit_test(prompts_are_told_apart),
         cmocka_unit_test(prompts_know_their_encoder),
