@@ -644,6 +644,7 @@ Status check_added(Graph *g, int first, const CheckOptions *options, Error *err)
             status = kinds[report.items[i].kind].status;
         }
 done:
+    map_fini(&c.nearest);
     str_fini(&c.text);
     mem_free(report.items);
     arena_free(report.arena);
