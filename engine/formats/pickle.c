@@ -735,12 +735,14 @@ Status pickle_parse(const uint8_t *bytes, size_t size, SafeTensors **out, Error 
     r->size = size;
     r->err = err;
     r->machine.err = err;
-    r->out = mem_calloc(1, sizeof *r->out);
-    if (r->out) r->out->arena = arena_new();
-    if (!r->out || !r->out->arena) {
+    Arena *arena = arena_new();
+    r->out = arena ? arena_alloc(arena, sizeof *r->out) : NULL; /* lies in its own arena */
+    if (!r->out) {
+        arena_free(arena);
         status = no_memory(err);
         goto done;
     }
+    *r->out = (SafeTensors){ .arena = arena };
     r->machine.arena = r->out->arena;
     TRY_DONE(is_archive(bytes, size) ? read_archive(r) : read_bare(r));
     *out = r->out;
