@@ -84,7 +84,7 @@ static void cond_destroy(void *object)
     mem_free(c);
 }
 
-Status cond_new_empty(Cond **out, Error *err)
+static Status new_empty(Cond **out, Error *err)
 {
     Cond *c = mem_calloc(1, sizeof *c);
     if (!c) return out_of_memory(err);
@@ -93,7 +93,8 @@ Status cond_new_empty(Cond **out, Error *err)
     return OK;
 }
 
-Status cond_append(Cond *c, const CondEntry *e, Error *err)
+/* Adds a copy of the entry. */
+static Status append(Cond *c, const CondEntry *e, Error *err)
 {
     CondEntry *grown = mem_realloc(c->entries, ((size_t)c->count + 1) * sizeof *grown);
     if (!grown) return out_of_memory(err);
@@ -111,8 +112,8 @@ Status cond_new(Tensor *embed, Tensor *pooled, Cond **out, Error *err)
     Cond *c = NULL;
     Status status = OK;
 
-    TRY_DONE(cond_new_empty(&c, err));
-    TRY_DONE(cond_append(c, &e, err));
+    TRY_DONE(new_empty(&c, err));
+    TRY_DONE(append(c, &e, err));
     *out = c;
     c = NULL;
 done:
@@ -127,11 +128,11 @@ Status cond_combine(const Cond *a, const Cond *b, Cond **out, Error *err)
     Cond *c = NULL;
     Status status = OK;
 
-    TRY(cond_new_empty(&c, err));
+    TRY(new_empty(&c, err));
     for (int i = 0; i < a->count; i++)
-        TRY_DONE(cond_append(c, &a->entries[i], err));
+        TRY_DONE(append(c, &a->entries[i], err));
     for (int i = 0; b && i < b->count; i++)
-        TRY_DONE(cond_append(c, &b->entries[i], err));
+        TRY_DONE(append(c, &b->entries[i], err));
     *out = c;
     return OK;
 done:

@@ -54,9 +54,7 @@ typedef struct Cond {
 /* One entry from an embedding and a pooled vector (may be NULL); both references are taken over, also on
  * failure. */
 Status cond_new(Tensor *embed, Tensor *pooled, Cond **out, Error *err);
-Status cond_new_empty(Cond **out, Error *err);
-Status cond_copy(const Cond *c, Cond **out, Error *err);     /* shares all tensors */
-Status cond_append(Cond *c, const CondEntry *e, Error *err); /* adds a copy of the entry */
+Status cond_copy(const Cond *c, Cond **out, Error *err); /* shares all tensors */
 
 static inline Cond *cond_ref(const Cond *c)
 {

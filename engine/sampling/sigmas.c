@@ -78,11 +78,6 @@ double model_sigma_at(const ModelSampling *m, double t)
     return m->shift * t / (1.0 + (m->shift - 1.0) * t);
 }
 
-double model_sigma(const ModelSampling *m, double timestep)
-{
-    return model_sigma_at(m, m->kind == SIGMA_FLOW ? timestep / m->multiplier : timestep);
-}
-
 float sigma_shift_f32(float factor, float t)
 {
     float q = 1.0f / t - 1.0f;

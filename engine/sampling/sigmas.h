@@ -31,7 +31,6 @@ double model_sampling_flux_shift(double max_shift, double base_shift, int64_t wi
 
 float model_sigma_min(const ModelSampling *m);
 float model_sigma_max(const ModelSampling *m);
-double model_sigma(const ModelSampling *m, double timestep); /* in double */
 float model_sigma_f32(const ModelSampling *m,
                       float timestep); /* in float32, as tables are made */
 float model_timestep(const ModelSampling *m, float sigma);
