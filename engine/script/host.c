@@ -103,7 +103,8 @@ int host_wrong(lua_State *L, const char *function, const char *format, ...)
 /* ---- objects no script can look into ------------------------------------------------------------------- */
 
 typedef struct LuaObject {
-    const Ref *object; /* one reference owned */
+    const Ref *object; /* held by the state */
+    int place;
     SockType type;
     char name[64]; /* of the link type */
 } LuaObject;
@@ -111,7 +112,7 @@ typedef struct LuaObject {
 static int collect_object(lua_State *L)
 {
     LuaObject *o = luaL_checkudata(L, 1, OBJECT_TYPE);
-    ref_drop(o->object);
+    if (o->object) vm_release(vm_of(L), o->place);
     o->object = NULL;
     return 0;
 }
@@ -141,7 +142,9 @@ static void push_object(lua_State *L, const Ref *object, SockType type, const ch
     luaL_setmetatable(L, OBJECT_TYPE);
     o->type = type;
     snprintf(o->name, sizeof o->name, "%s", name);
-    o->object = ref_take(object);
+    o->place = vm_hold_place(L);
+    vm_of(L)->held[o->place] = ref_take(object);
+    o->object = object;
 }
 
 const Ref *host_object_at(lua_State *L, int index, const Socket *s, Value *whole)

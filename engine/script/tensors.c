@@ -15,9 +15,10 @@ enum {
 };
 
 typedef struct LuaTensor {
-    const Tensor *t;      /* one reference owned; NULL while it is made and after collection */
-    const Latent *latent; /* one reference owned, or NULL */
-    int64_t bytes;        /* counted against the cap */
+    const Tensor *t;      /* held by the state; NULL while it is made and after collection */
+    const Latent *latent; /* held by the state, or NULL */
+    int place, latent_place;
+    int64_t bytes; /* counted against the cap */
 } LuaTensor;
 
 /* ---- making ------------------------------------------------------------------------------------------ */
@@ -47,13 +48,14 @@ static Tensor *from_pool(Vm *vm, int ndim, const int64_t *shape, int64_t n)
     return NULL;
 }
 
-/* Keeps a tensor for reuse when this was its last reference and it owns its memory. */
+/* Keeps a tensor for reuse, one reference taken over, when only its place in the state holds another and it owns its
+ * memory. */
 static void to_pool(Vm *vm, const Tensor *t)
 {
     Tensor *own = (Tensor *)(uintptr_t)t;
     int64_t bytes = tensor_count(t) * (int64_t)sizeof(float);
 
-    if (bytes > POOL_LARGEST || t->owner || atomic_load(&own->ref.count) != 1) {
+    if (bytes > POOL_LARGEST || t->owner || atomic_load(&own->ref.count) != 2) {
         tensor_unref(t);
         return;
     }
@@ -74,11 +76,9 @@ static int collect(lua_State *L)
 {
     LuaTensor *u = luaL_checkudata(L, 1, TENSOR_TYPE);
     if (u->bytes) vm_give_tensor(vm_of(L), u->bytes);
-    if (u->bytes)
-        to_pool(vm_of(L), u->t);
-    else
-        tensor_unref(u->t);
-    latent_unref(u->latent);
+    if (u->t && u->bytes) to_pool(vm_of(L), ref_take(u->t));
+    if (u->t) vm_release(vm_of(L), u->place);
+    if (u->latent) vm_release(vm_of(L), u->latent_place);
     memset(u, 0, sizeof *u);
     return 0;
 }
@@ -89,6 +89,7 @@ Tensor *tensors_push_new(lua_State *L, int ndim, const int64_t *shape)
     LuaTensor *u = push_empty(L);
     Tensor *t = NULL;
     int64_t n = 1;
+    int place;
 
     for (int i = 0; i < ndim; i++)
         if (__builtin_mul_overflow(n, shape[i], &n) || n > INT64_MAX / 8)
@@ -96,6 +97,7 @@ Tensor *tensors_push_new(lua_State *L, int ndim, const int64_t *shape)
     vm_charge(L, 1 + (n >> CHARGE_SHIFT));
     int64_t bytes = n * (int64_t)sizeof(float) + TENSOR_ROOM;
     vm_take_tensor(L, bytes);
+    place = vm_hold_place(L);
     t = from_pool(vm, ndim, shape, n);
     Status status = t ? OK : tensor_new(K_F32, ndim, shape, &t, &vm->callback_error);
     if (status != OK) {
@@ -103,15 +105,24 @@ Tensor *tensors_push_new(lua_State *L, int ndim, const int64_t *shape)
         vm_raise(L, status);
     }
     u->bytes = bytes;
+    u->place = place;
     u->t = t;
+    vm->held[place] = &t->ref;
     return t;
 }
 
 void tensors_push(lua_State *L, const Tensor *t, const Latent *latent)
 {
+    Vm *vm = vm_of(L);
     LuaTensor *u = push_empty(L);
-    u->t = tensor_ref(t);
-    u->latent = latent_ref(latent);
+
+    u->place = vm_hold_place(L);
+    vm->held[u->place] = ref_take(t);
+    u->t = t;
+    if (!latent) return;
+    u->latent_place = vm_hold_place(L);
+    vm->held[u->latent_place] = ref_take(latent);
+    u->latent = latent;
 }
 
 void tensors_push_copy(lua_State *L, const Tensor *t)

@@ -112,6 +112,36 @@ void vm_give_tensor(Vm *vm, int64_t bytes)
     vm->tensors -= bytes;
 }
 
+int vm_hold_place(lua_State *L)
+{
+    Vm *vm = vm_of(L);
+    int i = vm->held_free;
+
+    while (i < vm->held_count && vm->held[i])
+        i++;
+    if (i == vm->held_room) {
+        int room = vm->held_room ? 2 * vm->held_room : 64;
+        const Ref **grown = mem_realloc(vm->held, (size_t)room * sizeof *grown);
+        if (!grown) {
+            error_set(&vm->callback_error, E_NOMEM, "out of memory");
+            vm_raise(L, E_NOMEM);
+        }
+        vm->held = grown;
+        vm->held_room = room;
+    }
+    if (i == vm->held_count) vm->held[vm->held_count++] = NULL;
+    vm->held_free = i;
+    return i;
+}
+
+void vm_release(Vm *vm, int place)
+{
+    const Ref *object = vm->held[place];
+    vm->held[place] = NULL;
+    if (place < vm->held_free) vm->held_free = place;
+    ref_drop(object);
+}
+
 void vm_allow_input(Vm *vm, int64_t bytes)
 {
     if (bytes < INT64_MAX / INPUT_ROOM - vm->limits.memory)
@@ -329,6 +359,9 @@ void vm_free(Vm *vm)
     if (!vm) return;
     lua_sethook(vm->L, NULL, 0, 0);
     lua_close(vm->L);
+    for (int i = 0; i < vm->held_count; i++)
+        ref_drop(vm->held[i]);
+    mem_free(vm->held);
     tensors_drop_pool(vm);
     mem_free(vm);
 }

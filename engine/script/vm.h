@@ -11,6 +11,7 @@
 #include <lauxlib.h>
 #include <lua.h>
 
+#include "engine/base/ref.h"
 #include "engine/base/status.h"
 
 /* What one call of a script may use. Zero fields take the default. */
@@ -38,6 +39,10 @@ typedef struct Vm {
     int64_t kept;    /* bytes of texts that a descriptor gave */
     struct Tensor *pool[VM_POOL]; /* owned: tensors that nobody holds any more, to be written anew */
     int pooled;
+    /* References that values of the state hold. They stand here and not in the values alone, because the state gives
+     * up a finaliser that finds no memory to run in. */
+    const Ref **held; /* owned list; NULL = free place */
+    int held_count, held_room, held_free; /* held_free: no free place lies before it */
     VmFault fault;
     bool out_of_memory;     /* the machine's, not the cap's */
     int line;               /* where the last error was raised; 0 = not known */
@@ -72,6 +77,9 @@ int vm_raise(lua_State *L, Status status);
 /* Counts tensor memory; raises when the cap is passed even after a collection. */
 void vm_take_tensor(lua_State *L, int64_t bytes);
 void vm_give_tensor(Vm *vm, int64_t bytes);
+/* A place for one reference, raised E_NOMEM when there is none; then its reference, and its release. */
+int vm_hold_place(lua_State *L);
+void vm_release(Vm *vm, int place);
 /* Room for tensors of this size in addition to the cap. */
 void vm_allow_input(Vm *vm, int64_t bytes);
 
