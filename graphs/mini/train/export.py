@@ -1,4 +1,4 @@
-"""export.py - the newest checkpoints as bf16 safetensors in ComfyUI's naming, and back again."""
+"""export.py - the newest checkpoints as bf16 and FP8 safetensors in ComfyUI's naming, and back again."""
 import os
 import shutil
 
@@ -18,6 +18,26 @@ def bf16(state):
     return {k: v.to(torch.bfloat16) for k, v in state.items()}
 
 
+def fp8(state):
+    """The matrices of the blocks as scaled FP8 (one scale each, with its record), the rest bf16."""
+    out, record = {}, torch.frombuffer(bytearray(b'{"format": "float8_e4m3fn"}'), dtype=torch.uint8)
+    for name, w in state.items():
+        if w.dim() != 2 or "_blocks." not in name:
+            out[name] = w.to(torch.bfloat16)
+            continue
+        scale = w.abs().max() / 448
+        out[name] = (w / scale).to(torch.float8_e4m3fn)
+        out[name + "_scale"] = scale.float().reshape(())
+        out[name[:-len("weight")] + "comfy_quant"] = record
+    return out
+
+
+def plain(tensors):
+    """float32 matrices of a file that fp8 or bf16 wrote."""
+    return {k: v.float() * tensors.get(k + "_scale", 1) for k, v in tensors.items()
+            if not k.endswith(("_scale", ".comfy_quant"))}
+
+
 def newest(work):
     """The most finished flow checkpoint."""
     for name in ("distilled.pt", "flow.pt"):
@@ -34,7 +54,7 @@ def write(work, folder, name=None):
     state = common.load_checkpoint(work + "/" + name)
     both.load_state_dict(state["average"])
     common.say("export: %s at step %d" % (name, state["step"]))
-    common.write_safetensors(folder + "/" + FLUX, bf16(both.flux.state_dict()),
+    common.write_safetensors(folder + "/" + FLUX, fp8(both.flux.state_dict()),
                              {"format": "pt", "weft.context_length": str(tokens.LENGTH)})
     common.write_safetensors(folder + "/" + QWEN + ".safetensors", bf16(both.text.state_dict()),
                              {"format": "pt", "weft.template": tokens.TEMPLATE, "weft.min_length": str(tokens.LENGTH),
@@ -46,7 +66,7 @@ def write(work, folder, name=None):
 
 
 def load(folder):
-    """(text encoder, transformer, autoencoder, tokenizer) from exported files; float32 copies of bf16 weights."""
+    """(text encoder, transformer, autoencoder, tokenizer) from exported files; as float32."""
     if not os.path.exists(folder + "/" + FLUX):
         raise SystemExit("no model in %s: train one first (graphs/mini/README.md)" % folder)
     tok = tokens.load(folder + "/" + QWEN + ".tokenizer.json")
@@ -55,7 +75,7 @@ def load(folder):
     auto = VAE()
     for module, path in ((text, QWEN + ".safetensors"), (flux, FLUX), (auto, AUTO)):
         tensors, _ = common.read_safetensors(folder + "/" + path)
-        module.load_state_dict({k: v.float() for k, v in tensors.items()})
+        module.load_state_dict(plain(tensors))
         module.eval()
     return text, flux, auto, tok
 

@@ -30,6 +30,7 @@ RELATIONS = {
     "above": ("above", "over"), "below": ("below", "under"),
 }
 INK = (30, 30, 34)
+PAPER, CHALK = (32, 74, 150), (236, 243, 252)
 STYLES = ("flat", "outlined", "shaded")
 
 
@@ -126,6 +127,14 @@ def _box(x, y, hw, hh):
     return out + np.minimum(np.maximum(dx, dy), 0)
 
 
+def blueprint(scene):
+    """The same scene as white lines on blue paper: what the style LoRA learns."""
+    out = dict(scene)
+    out["back"] = (PAPER, PAPER)
+    out["steps"] = [(kind, p, colour, "blueprint") for kind, p, colour, _ in scene["steps"]]
+    return out
+
+
 def _bounds(kind, p):
     if kind == "poly":
         xs, ys = [a for a, _ in p], [b for _, b in p]
@@ -154,6 +163,10 @@ def _paint(img, step, size):
         light = np.clip(.75 - u, -.5, .5)[..., None]
         ink = np.where(light > 0, ink + (255 - ink) * light * 1.0, ink * (1 + light * 1.1))
     a = np.clip(.5 - d, 0, 1)[..., None]
+    if style == "blueprint":
+        w, ink = .008 * size, np.array(PAPER, np.float32)
+        part += (np.array(CHALK, np.float32) - part) * np.clip(.5 - (d - w), 0, 1)[..., None]
+        a = np.clip(.5 - (d + w), 0, 1)[..., None]
     if style == "outlined":
         w = .011 * size
         edge = np.clip(.5 - (d - w), 0, 1)[..., None]

@@ -47,7 +47,15 @@ def export(a):
     files.write(a.work, a.models, a.checkpoint)
 
 
-STAGES = {"sets": sets, "vae": vae, "small": small, "large": large, "distil": distil, "export": export}
+def lora(a):
+    import export as files
+    import train_lora
+    if not os.path.exists(a.work + "/lora.pt"):
+        train_lora.train(a.work, a.lora_steps, a.large_batch, 2e-3, a.checkpoint or files.newest(a.work))
+    train_lora.write(a.work, a.models + "/loras/weft-mini-blueprint.safetensors")
+
+
+STAGES = {"sets": sets, "vae": vae, "small": small, "large": large, "distil": distil, "export": export, "lora": lora}
 
 
 def main():
@@ -63,6 +71,7 @@ def main():
     p.add_argument("--small-steps", type=int, default=5000)
     p.add_argument("--large-steps", type=int, default=2000)
     p.add_argument("--distil-steps", type=int, default=600)
+    p.add_argument("--lora-steps", type=int, default=300)
     p.add_argument("--batch", type=int, default=32, help="pictures of 128 pixels in a step")
     p.add_argument("--large-batch", type=int, default=16, help="pictures of 256 pixels in a step")
     p.add_argument("--edit-share", type=float, default=.1, help="share of the steps of `large` that are edit pairs")
