@@ -49,8 +49,7 @@ def main():
     p = argparse.ArgumentParser()
     p.add_argument("--out", default="graphs/input")
     a = p.parse_args()
-    common.write_png(a.out + "/mini_scene.png", scene(WHITE, [("circle", (.25, .5, .15), RED, "flat"),
-                                                             ("square", (.75, .5, .16), BLUE, "flat")]))
+    common.write_png(a.out + "/mini_scene.png", scene(WHITE, [("circle", (.5, .5, .22), RED, "flat")]))
     common.write_png(a.out + "/mini_sketch.png", sketch())
     write_with_hole(a.out + "/mini_hole.png", house(), (152, 8, 248, 104))
 

@@ -51,7 +51,7 @@ def lora(a):
     import export as files
     import train_lora
     if not os.path.exists(a.work + "/lora.pt"):
-        train_lora.train(a.work, a.lora_steps, a.large_batch, 2e-3, a.checkpoint or files.newest(a.work))
+        train_lora.train(a.work, a.lora_steps, a.large_batch, 4e-3, a.checkpoint or files.newest(a.work))
     train_lora.write(a.work, a.models + "/loras/weft-mini-blueprint.safetensors")
 
 
