@@ -370,7 +370,45 @@ static const NodeDef sage_attention = {
     .run = sage_run,
 };
 
+typedef struct BackendIn {
+    const Model *model;
+    const char *attention;
+} BackendIn;
+
+/* clang-format off */
+static const Socket backend_in[] = {
+    { ROW(BackendIn, model, SOCK_MODEL), .doc = "Model to patch; it is copied, not changed." },
+    { ROW(BackendIn, attention, SOCK_STRING), .sdef = "auto", .doc = "Attention implementation that the Python stack would use, by its name there." },
+    END_ROWS
+};
+/* clang-format on */
+
+static Status backend_run(NodeCall *call)
+{
+    const BackendIn *in = call->in;
+    return asks_for(call, in->model, PATCH_ATTENTION, in->attention);
+}
+
+static const NodeDef attention_backend = {
+    .class_type = "ModelAttentionBackend",
+    .category = "advanced/model",
+    .doc = "Asks for an attention implementation.",
+    .engine_note = "Attention always runs in Weft's own flash kernels; the request is kept in "
+                   "the patch set and "
+                   "ordered before model sampling, and does not change the picture. Any name "
+                   "is taken, since the "
+                   "names depend on what the Python stack has installed.",
+    .inputs = backend_in,
+    .outputs = model_out,
+    .in_size = sizeof(BackendIn),
+    .out_size = sizeof(ModelOut),
+    .flags = NODE_F_EXPERIMENTAL,
+    .stage = STAGE_ATTENTION,
+    .run = backend_run,
+};
+
 const NodeDef *const patch_nodes[] = {
-    &sampling_flux, &sampling_sd3,  &sampling_aura, &differential,   &cfg_norm,
-    &rescale_cfg,   &cfg_zero_star, &torch_compile, &sage_attention, NULL,
+    &sampling_flux,  &sampling_sd3,      &sampling_aura, &differential,
+    &cfg_norm,       &rescale_cfg,       &cfg_zero_star, &torch_compile,
+    &sage_attention, &attention_backend, NULL,
 };
