@@ -9,6 +9,7 @@
 #include "engine/sampling/latent.h"
 #include "engine/text/encoder.h"
 #include "engine/vae/vae.h"
+#include "nodes/outputs.h"
 #include "nodes/rows.h"
 
 enum { SIDE_MAX = 16384 };
@@ -17,16 +18,11 @@ typedef struct CondIn {
     const Cond *conditioning;
 } CondIn;
 
-typedef struct CondOut {
-    Cond *conditioning;
-} CondOut;
-
 /* clang-format off */
 static const Socket cond_in[] = {
     { ROW(CondIn, conditioning, SOCK_COND), .doc = "Embedded prompt; it is copied, not changed." },
     END_ROWS
 };
-static const Socket cond_out[] = { OUT(CondOut, conditioning, "CONDITIONING", SOCK_COND), END_ROWS };
 /* clang-format on */
 
 /* ---- CLIPTextEncode, CLIPTextEncodeFlux -------------------------------------------------------------- */
@@ -693,17 +689,12 @@ typedef struct LastIn {
     int64_t stop_at_clip_layer;
 } LastIn;
 
-typedef struct ClipOut {
-    TextEncoder *clip;
-} ClipOut;
-
 /* clang-format off */
 static const Socket last_in[] = {
     { ROW(LastIn, clip, SOCK_CLIP), .doc = "Text encoder; it is copied, not changed." },
     { ROW(LastIn, stop_at_clip_layer, SOCK_INT), .def = -1, .min = -24, .max = -1, .step = 1, .doc = "Last block that runs, counted from the end." },
     END_ROWS
 };
-static const Socket clip_out[] = { OUT(ClipOut, clip, "CLIP", SOCK_CLIP), END_ROWS };
 /* clang-format on */
 
 static Status last_run(NodeCall *call)

@@ -10,6 +10,7 @@
 #include "engine/residency/host.h"
 #include "engine/vae/vae.h"
 #include "nodes/menus.h"
+#include "nodes/outputs.h"
 #include "nodes/rows.h"
 
 enum { HINT_RATIO = 8 };
@@ -18,17 +19,12 @@ typedef struct NetOut {
     ControlNet *control_net;
 } NetOut;
 
-typedef struct CondOut {
-    Cond *conditioning;
-} CondOut;
-
 typedef struct PairOut {
     Cond *positive, *negative;
 } PairOut;
 
 /* clang-format off */
 static const Socket net_out[] = { OUT(NetOut, control_net, "CONTROL_NET", SOCK_CONTROL_NET), END_ROWS };
-static const Socket cond_out[] = { OUT(CondOut, conditioning, "CONDITIONING", SOCK_COND), END_ROWS };
 static const Socket pair_out[] = { OUT(PairOut, positive, "positive", SOCK_COND), OUT(PairOut, negative, "negative", SOCK_COND), END_ROWS };
 /* clang-format on */
 

@@ -12,18 +12,10 @@
 #include "engine/residency/host.h"
 #include "engine/text/encoder.h"
 #include "nodes/menus.h"
+#include "nodes/outputs.h"
 #include "nodes/rows.h"
 
-typedef struct ModelOut {
-    Model *model;
-} ModelOut;
-
-typedef struct ClipOut {
-    TextEncoder *clip;
-} ClipOut;
-
 static const Socket unet_out[] = { OUT(ModelOut, model, "MODEL", SOCK_MODEL), END_ROWS };
-static const Socket clip_out[] = { OUT(ClipOut, clip, "CLIP", SOCK_CLIP), END_ROWS };
 #define dual_out clip_out
 
 static void note(NodeCall *call, const char *name, const char *what)

@@ -8,13 +8,8 @@
 #include "engine/models/model.h"
 #include "engine/sampling/guidance.h"
 #include "engine/sampling/guider.h"
+#include "nodes/outputs.h"
 #include "nodes/rows.h"
-
-typedef struct ModelOut {
-    Model *model;
-} ModelOut;
-
-static const Socket model_out[] = { OUT(ModelOut, model, "MODEL", SOCK_MODEL), END_ROWS };
 
 /* A patched copy with the hook, whose reference is taken over. */
 static Status with_hook(NodeCall *call, const Model *model, GuidanceHook *hook)

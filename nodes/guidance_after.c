@@ -7,6 +7,7 @@
 #include "engine/sampling/guidance.h"
 #include "engine/sampling/latent.h"
 #include "engine/tensor/ops.h"
+#include "nodes/outputs.h"
 #include "nodes/rows.h"
 
 /* A copy of the model with the hook, whose reference is taken over. */
@@ -33,17 +34,6 @@ static const Socket renorm_in[] = {
     { ROW(RenormIn, model, SOCK_MODEL), .doc = "Model to patch; it is copied, not changed." },
     { ROW(RenormIn, cfg_trunc, SOCK_FLOAT), .def = 100, .max = 100, .step = 0.01, .doc = "Noise level from which on the positive estimate alone counts." },
     { ROW(RenormIn, renorm_cfg, SOCK_FLOAT), .def = 1, .max = 100, .step = 0.01, .doc = "Longest guided estimate, in lengths of the positive one; 0 = any." },
-    END_ROWS
-};
-/* clang-format on */
-
-typedef struct ModelOut {
-    Model *model;
-} ModelOut;
-
-/* clang-format off */
-static const Socket model_out[] = {
-    OUT(ModelOut, model, "MODEL", SOCK_MODEL),
     END_ROWS
 };
 /* clang-format on */
@@ -417,17 +407,6 @@ static const Socket apply_in[] = {
 };
 /* clang-format on */
 
-typedef struct LatentOut {
-    Latent *latent;
-} LatentOut;
-
-/* clang-format off */
-static const Socket latent_out[] = {
-    OUT(LatentOut, latent, "LATENT", SOCK_LATENT),
-    END_ROWS
-};
-/* clang-format on */
-
 static Status apply_run(NodeCall *call)
 {
     const ApplyIn *in = call->in;
@@ -536,3 +515,4 @@ const NodeDef *const guidance_after_nodes[] = {
     &apply_cfg_node,
     NULL,
 };
+/* clang-format on */

@@ -9,6 +9,7 @@
 #include "engine/imaging/resize.h"
 #include "engine/residency/inputs.h"
 #include "nodes/menus.h"
+#include "nodes/outputs.h"
 #include "nodes/picture_file.h"
 #include "nodes/rows.h"
 
@@ -17,12 +18,6 @@ enum { SIDE_MAX = 16384 };
 typedef struct ImageIn {
     const Tensor *image;
 } ImageIn;
-
-typedef struct ImageOut {
-    Tensor *image;
-} ImageOut;
-
-static const Socket image_out[] = { OUT(ImageOut, image, "IMAGE", SOCK_IMAGE), END_ROWS };
 
 /* ---- LoadImage, LoadImageMask ---------------------------------------------------------------------- */
 
@@ -84,10 +79,6 @@ typedef struct LoadMaskIn {
     const char *image, *channel;
 } LoadMaskIn;
 
-typedef struct MaskOut {
-    Tensor *mask;
-} MaskOut;
-
 static const char *const mask_channels[] = { "alpha", "red", "green", "blue", NULL };
 
 /* clang-format off */
@@ -97,7 +88,6 @@ static const Socket load_mask_in[] = {
     { ROW(LoadMaskIn, channel, SOCK_COMBO), .options = mask_channels, .doc = "Channel that becomes the mask; alpha is inverted." },
     END_ROWS
 };
-static const Socket mask_out[] = { OUT(MaskOut, mask, "MASK", SOCK_MASK), END_ROWS };
 /* clang-format on */
 
 static Status load_mask_run(NodeCall *call)
@@ -141,7 +131,6 @@ static const Socket save_in[] = {
     { ROW(SaveIn, extra_pnginfo, SOCK_STRING), .flags = SOCK_F_HIDDEN_PNGINFO, .doc = "The editor's file, for the metadata." },
     END_ROWS
 };
-static const Socket no_out[] = { END_ROWS };
 /* clang-format on */
 
 static Status save_run(NodeCall *call)

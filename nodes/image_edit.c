@@ -6,6 +6,7 @@
 
 #include "engine/imaging/arrange.h"
 #include "engine/imaging/resize.h"
+#include "nodes/outputs.h"
 #include "nodes/rows.h"
 
 static Size2 image_size(const Tensor *image)
@@ -34,17 +35,6 @@ static const Socket crop_in[] = {
     { ROW(CropIn, height, SOCK_INT), .def = 512, .min = 1, .max = 16384, .step = 1, .doc = "Height in pixels." },
     { ROW(CropIn, x, SOCK_INT), .max = 16384, .step = 1, .doc = "Left edge in pixels." },
     { ROW(CropIn, y, SOCK_INT), .max = 16384, .step = 1, .doc = "Top edge in pixels." },
-    END_ROWS
-};
-/* clang-format on */
-
-typedef struct ImageOut {
-    Tensor *image;
-} ImageOut;
-
-/* clang-format off */
-static const Socket image_out[] = {
-    OUT(ImageOut, image, "IMAGE", SOCK_IMAGE),
     END_ROWS
 };
 /* clang-format on */
@@ -614,17 +604,6 @@ static int given(const GrowIn *in, const Tensor *list[GROW_MAX])
     return n;
 }
 
-typedef struct MaskOut {
-    Tensor *mask;
-} MaskOut;
-
-/* clang-format off */
-static const Socket mask_out[] = {
-    OUT(MaskOut, mask, "MASK", SOCK_MASK),
-    END_ROWS
-};
-/* clang-format on */
-
 static Status batch_images_run(NodeCall *call)
 {
     ImageOut *out = call->out;
@@ -682,3 +661,4 @@ const NodeDef *const image_edit_nodes[] = {
     &batch_masks_node,
     NULL,
 };
+/* clang-format on */

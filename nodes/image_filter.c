@@ -6,6 +6,7 @@
 #include "engine/imaging/blend.h"
 #include "engine/imaging/filter.h"
 #include "engine/sampling/noise.h"
+#include "nodes/outputs.h"
 #include "nodes/rows.h"
 
 /* ---- Canny ------------------------------------------------------------------------------- */
@@ -20,17 +21,6 @@ static const Socket canny_in[] = {
     { ROW(CannyIn, image, SOCK_IMAGE), .doc = "Picture to read." },
     { ROW(CannyIn, low_threshold, SOCK_FLOAT), .def = 0.4, .min = 0.01, .max = 0.99, .step = 0.01, .doc = "Edges that touch a strong one count from here on." },
     { ROW(CannyIn, high_threshold, SOCK_FLOAT), .def = 0.8, .min = 0.01, .max = 0.99, .step = 0.01, .doc = "Edges count from here on." },
-    END_ROWS
-};
-/* clang-format on */
-
-typedef struct ImageOut {
-    Tensor *image;
-} ImageOut;
-
-/* clang-format off */
-static const Socket image_out[] = {
-    OUT(ImageOut, image, "IMAGE", SOCK_IMAGE),
     END_ROWS
 };
 /* clang-format on */
@@ -346,19 +336,6 @@ static const Socket split_in[] = {
 };
 /* clang-format on */
 
-typedef struct ImageMaskOut {
-    Tensor *image;
-    Tensor *mask;
-} ImageMaskOut;
-
-/* clang-format off */
-static const Socket image_mask_out[] = {
-    OUT(ImageMaskOut, image, "IMAGE", SOCK_IMAGE),
-    OUT(ImageMaskOut, mask, "MASK", SOCK_MASK),
-    END_ROWS
-};
-/* clang-format on */
-
 static Status split_run(NodeCall *call)
 {
     const SplitIn *in = call->in;
@@ -513,3 +490,4 @@ const NodeDef *const image_filter_nodes[] = {
     &from_yuv_node,
     NULL,
 };
+/* clang-format on */

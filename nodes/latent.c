@@ -9,6 +9,7 @@
 #include "engine/residency/host.h"
 #include "engine/sampling/latent.h"
 #include "nodes/latent_file.h"
+#include "nodes/outputs.h"
 #include "nodes/rows.h"
 
 enum { SIDE_MAX = 16384, BATCH_MAX = 4096 };
@@ -16,12 +17,6 @@ enum { SIDE_MAX = 16384, BATCH_MAX = 4096 };
 typedef struct LatentIn {
     const Latent *samples;
 } LatentIn;
-
-typedef struct LatentOut {
-    Latent *latent;
-} LatentOut;
-
-static const Socket latent_out[] = { OUT(LatentOut, latent, "LATENT", SOCK_LATENT), END_ROWS };
 
 /* ---- empty latents -------------------------------------------------------------------------------- */
 
@@ -412,7 +407,6 @@ static const Socket save_in[] = {
     { ROW(SaveIn, extra_pnginfo, SOCK_STRING), .flags = SOCK_F_HIDDEN_PNGINFO, .doc = "The editor's file, for the metadata." },
     END_ROWS
 };
-static const Socket no_out[] = { END_ROWS };
 /* clang-format on */
 
 static Status save_run(NodeCall *call)

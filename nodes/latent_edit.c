@@ -9,6 +9,7 @@
 #include "engine/imaging/cells.h"
 #include "engine/imaging/compose.h"
 #include "engine/sampling/latent.h"
+#include "nodes/outputs.h"
 #include "nodes/rows.h"
 
 /* A copy of `l` with other samples (reference taken over when status is OK). */
@@ -28,17 +29,6 @@ typedef struct AddIn {
 static const Socket add_in[] = {
     { ROW(AddIn, samples1, SOCK_LATENT), .doc = "First latent; it gives the size." },
     { ROW(AddIn, samples2, SOCK_LATENT), .doc = "Second latent; it is fitted to the first." },
-    END_ROWS
-};
-/* clang-format on */
-
-typedef struct LatentOut {
-    Latent *latent;
-} LatentOut;
-
-/* clang-format off */
-static const Socket latent_out[] = {
-    OUT(LatentOut, latent, "LATENT", SOCK_LATENT),
     END_ROWS
 };
 /* clang-format on */
@@ -753,3 +743,4 @@ const NodeDef *const latent_edit_nodes[] = {
     &seeds_node,
     NULL,
 };
+/* clang-format on */

@@ -12,22 +12,13 @@
 #include "engine/vae/published.h"
 #include "engine/vae/vae.h"
 #include "nodes/menus.h"
+#include "nodes/outputs.h"
 #include "nodes/rows.h"
-
-typedef struct ModelOut {
-    Model *model;
-} ModelOut;
-
-typedef struct ClipOut {
-    TextEncoder *clip;
-} ClipOut;
 
 typedef struct VaeOut {
     Vae *vae;
 } VaeOut;
 
-static const Socket model_out[] = { OUT(ModelOut, model, "MODEL", SOCK_MODEL), END_ROWS };
-static const Socket clip_out[] = { OUT(ClipOut, clip, "CLIP", SOCK_CLIP), END_ROWS };
 static const Socket vae_out[] = { OUT(VaeOut, vae, "VAE", SOCK_VAE), END_ROWS };
 
 /* Opens a file of a models folder. Errors name the file. */

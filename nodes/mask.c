@@ -4,15 +4,10 @@
 #include <string.h>
 
 #include "engine/imaging/mask.h"
+#include "nodes/outputs.h"
 #include "nodes/rows.h"
 
 enum { SIDE_MAX = 16384 };
-
-typedef struct MaskOut {
-    Tensor *mask;
-} MaskOut;
-
-static const Socket mask_out[] = { OUT(MaskOut, mask, "MASK", SOCK_MASK), END_ROWS };
 
 /* ---- ImageToMask ------------------------------------------------------------------------------ */
 
@@ -65,14 +60,8 @@ typedef struct MaskIn {
     const Tensor *mask;
 } MaskIn;
 
-typedef struct ImageOut {
-    Tensor *image;
-} ImageOut;
-
 static const Socket one_mask_in[] = { { ROW(MaskIn, mask, SOCK_MASK), .doc = "Mask to read." },
                                       END_ROWS };
-static const Socket image_out[] = { OUT(ImageOut, image, "IMAGE", SOCK_IMAGE), END_ROWS };
-
 static Status mask_to_image_run(NodeCall *call)
 {
     const MaskIn *in = call->in;

@@ -2,6 +2,7 @@
 #include "nodes/merge.h"
 
 #include "engine/models/merge.h"
+#include "nodes/outputs.h"
 #include "nodes/rows.h"
 
 static Status merged(NodeCall *call, const Model *a, const Model *b, const Merge *merge,
@@ -22,17 +23,6 @@ static const Socket simple_in[] = {
     { ROW(SimpleIn, model1, SOCK_MODEL), .doc = "First model; its patches stay." },
     { ROW(SimpleIn, model2, SOCK_MODEL), .doc = "Second model." },
     { ROW(SimpleIn, ratio, SOCK_FLOAT), .def = 1, .max = 1, .step = 0.01, .doc = "Share of the first model." },
-    END_ROWS
-};
-/* clang-format on */
-
-typedef struct ModelOut {
-    Model *model;
-} ModelOut;
-
-/* clang-format off */
-static const Socket model_out[] = {
-    OUT(ModelOut, model, "MODEL", SOCK_MODEL),
     END_ROWS
 };
 /* clang-format on */
@@ -250,3 +240,4 @@ const NodeDef *const merge_nodes[] = {
     &flux1_node,
     NULL,
 };
+/* clang-format on */

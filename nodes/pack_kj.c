@@ -7,6 +7,7 @@
 #include "engine/imaging/arrange.h"
 #include "engine/models/model.h"
 #include "engine/sampling/cond.h"
+#include "nodes/outputs.h"
 #include "nodes/rows.h"
 
 /* ---- INTConstant ------------------------------------------------------------------------- */
@@ -150,17 +151,6 @@ typedef struct StringConstantIn {
 /* clang-format off */
 static const Socket string_constant_in[] = {
     { ROW(StringConstantIn, string, SOCK_STRING), .doc = "The text." },
-    END_ROWS
-};
-/* clang-format on */
-
-typedef struct StringOut {
-    char *text;
-} StringOut;
-
-/* clang-format off */
-static const Socket string_out[] = {
-    OUT(StringOut, text, "STRING", SOCK_STRING),
     END_ROWS
 };
 /* clang-format on */
@@ -351,17 +341,6 @@ static const Socket reverse_in[] = {
 };
 /* clang-format on */
 
-typedef struct ImageOut {
-    Tensor *image;
-} ImageOut;
-
-/* clang-format off */
-static const Socket image_out[] = {
-    OUT(ImageOut, image, "IMAGE", SOCK_IMAGE),
-    END_ROWS
-};
-/* clang-format on */
-
 static Status reverse_run(NodeCall *call)
 {
     const ReverseIn *in = call->in;
@@ -410,17 +389,6 @@ static const NodeDef normalise_node = {
 /* clang-format off */
 static const Socket round_in[] = {
     { ROW(MaskSizeIn, mask, SOCK_MASK), .doc = "Mask to read." },
-    END_ROWS
-};
-/* clang-format on */
-
-typedef struct MaskOut {
-    Tensor *mask;
-} MaskOut;
-
-/* clang-format off */
-static const Socket mask_out[] = {
-    OUT(MaskOut, mask, "MASK", SOCK_MASK),
     END_ROWS
 };
 /* clang-format on */
@@ -756,3 +724,4 @@ const NodeDef *const pack_kj_nodes[] = {
     &mask_combine_node,
     NULL,
 };
+/* clang-format on */

@@ -7,15 +7,10 @@
 #include "engine/models/model.h"
 #include "engine/sampling/guidance.h"
 #include "engine/sampling/sigmas.h"
+#include "nodes/outputs.h"
 #include "nodes/rows.h"
 
 enum { SIDE_MAX = 16384 };
-
-typedef struct ModelOut {
-    Model *model;
-} ModelOut;
-
-static const Socket model_out[] = { OUT(ModelOut, model, "MODEL", SOCK_MODEL), END_ROWS };
 
 /* A patched copy whose patch carries `object` (one reference, taken over). */
 static Status patched(NodeCall *call, const Model *model, PatchKind kind, const void *object)

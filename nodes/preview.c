@@ -8,6 +8,7 @@
 #include "engine/residency/inputs.h"
 #include "nodes/menus.h"
 #include "nodes/metadata.h"
+#include "nodes/outputs.h"
 #include "nodes/picture_file.h"
 #include "nodes/rows.h"
 #include "nodes/saved.h"
@@ -24,8 +25,6 @@ static const Socket any_in[] = {
     END_ROWS
 };
 /* clang-format on */
-
-static const Socket no_out[] = { END_ROWS };
 
 /* Numbers and texts as Python's str() writes them; of tensors the shape, of other objects the type. */
 static void describe(const Value *v, Str *out)
@@ -200,19 +199,6 @@ static const Socket output_in[] = {
 };
 /* clang-format on */
 
-typedef struct ImageMaskOut {
-    Tensor *image;
-    Tensor *mask;
-} ImageMaskOut;
-
-/* clang-format off */
-static const Socket image_mask_out[] = {
-    OUT(ImageMaskOut, image, "IMAGE", SOCK_IMAGE),
-    OUT(ImageMaskOut, mask, "MASK", SOCK_MASK),
-    END_ROWS
-};
-/* clang-format on */
-
 static Status output_check(struct Host *host, const void *data, Error *err)
 {
     const OutputIn *in = data;
@@ -256,3 +242,4 @@ const NodeDef *const preview_nodes[] = {
     &output_node,
     NULL,
 };
+/* clang-format on */

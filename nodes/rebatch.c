@@ -317,3 +317,4 @@ const NodeDef *const rebatch_nodes[] = {
     &latents_node,
     NULL,
 };
+/* clang-format on */

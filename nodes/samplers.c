@@ -7,6 +7,7 @@
 #include "engine/models/model.h"
 #include "engine/residency/host.h"
 #include "engine/sampling/sample.h"
+#include "nodes/outputs.h"
 #include "nodes/rows.h"
 
 /* The options that a sampler's menu entry has; the nodes change some of them. */
@@ -25,17 +26,6 @@ typedef struct EulerAIn {
 static const Socket euler_a_in[] = {
     { ROW(EulerAIn, eta, SOCK_FLOAT), .def = 1, .max = 100, .step = 0.01, .round = -1, .doc = "Share of fresh noise, 0 = none." },
     { ROW(EulerAIn, s_noise, SOCK_FLOAT), .def = 1, .max = 100, .step = 0.01, .round = -1, .doc = "Factor on the noise that is added." },
-    END_ROWS
-};
-/* clang-format on */
-
-typedef struct SamplerOut {
-    Sampler *sampler;
-} SamplerOut;
-
-/* clang-format off */
-static const Socket sampler_out[] = {
-    OUT(SamplerOut, sampler, "SAMPLER", SOCK_SAMPLER),
     END_ROWS
 };
 /* clang-format on */
@@ -534,19 +524,6 @@ static const Socket custom_in[] = {
 };
 /* clang-format on */
 
-typedef struct CustomOut {
-    Latent *output;
-    Latent *denoised_output;
-} CustomOut;
-
-/* clang-format off */
-static const Socket custom_out[] = {
-    OUT(CustomOut, output, "output", SOCK_LATENT),
-    OUT(CustomOut, denoised_output, "denoised_output", SOCK_LATENT),
-    END_ROWS
-};
-/* clang-format on */
-
 static Status custom_run(NodeCall *call)
 {
     const CustomIn *in = call->in;
@@ -601,17 +578,6 @@ static const Socket noise_in[] = {
     { ROW(NoiseIn, noise, SOCK_NOISE), .doc = "Noise." },
     { ROW(NoiseIn, sigmas, SOCK_SIGMAS), .doc = "Levels; the distance from first to last is added." },
     { ROW(NoiseIn, latent_image, SOCK_LATENT), .doc = "Latent to change; it is copied." },
-    END_ROWS
-};
-/* clang-format on */
-
-typedef struct LatentOut {
-    Latent *latent;
-} LatentOut;
-
-/* clang-format off */
-static const Socket latent_out[] = {
-    OUT(LatentOut, latent, "LATENT", SOCK_LATENT),
     END_ROWS
 };
 /* clang-format on */
@@ -703,3 +669,4 @@ const NodeDef *const samplers_nodes[] = {
     &noise_node,
     NULL,
 };
+/* clang-format on */

@@ -7,6 +7,7 @@
 #include "engine/residency/host.h"
 #include "engine/sampling/sample.h"
 #include "nodes/menus.h"
+#include "nodes/outputs.h"
 #include "nodes/rows.h"
 
 enum { SIDE_MAX = 16384, STEPS_MAX = 10000 };
@@ -72,16 +73,11 @@ typedef struct SelectIn {
     const char *sampler_name;
 } SelectIn;
 
-typedef struct SamplerOut {
-    Sampler *sampler;
-} SamplerOut;
-
 /* clang-format off */
 static const Socket select_in[] = {
     { ROW(SelectIn, sampler_name, SOCK_COMBO), .options_fn = sampler_options, .doc = "Sampling method." },
     END_ROWS
 };
-static const Socket sampler_out[] = { OUT(SamplerOut, sampler, "SAMPLER", SOCK_SAMPLER), END_ROWS };
 /* clang-format on */
 
 static Status select_run(NodeCall *call)
@@ -104,12 +100,6 @@ static const NodeDef ksampler_select = {
 };
 
 /* ---- schedules ------------------------------------------------------------------------------------------ */
-
-typedef struct SigmasOut {
-    Tensor *sigmas;
-} SigmasOut;
-
-static const Socket sigmas_out[] = { OUT(SigmasOut, sigmas, "SIGMAS", SOCK_SIGMAS), END_ROWS };
 
 typedef struct BasicIn {
     const Model *model;
@@ -358,10 +348,6 @@ typedef struct CustomIn {
     const Latent *latent_image;
 } CustomIn;
 
-typedef struct CustomOut {
-    Latent *output, *denoised_output;
-} CustomOut;
-
 /* clang-format off */
 static const Socket custom_in[] = {
     { ROW(CustomIn, noise, SOCK_NOISE), .doc = "Initial noise." },
@@ -370,9 +356,6 @@ static const Socket custom_in[] = {
     { ROW(CustomIn, sigmas, SOCK_SIGMAS), .doc = "Noise levels to walk." },
     { ROW(CustomIn, latent_image, SOCK_LATENT), .doc = "Start: empty, or an encoded picture." },
     END_ROWS
-};
-static const Socket custom_out[] = {
-    OUT(CustomOut, output, "output", SOCK_LATENT), OUT(CustomOut, denoised_output, "denoised_output", SOCK_LATENT), END_ROWS
 };
 /* clang-format on */
 
@@ -403,12 +386,6 @@ static const NodeDef sampler_custom_advanced = {
 };
 
 /* ---- KSampler, KSamplerAdvanced ------------------------------------------------------------------------------- */
-
-typedef struct LatentOut {
-    Latent *latent;
-} LatentOut;
-
-static const Socket latent_out[] = { OUT(LatentOut, latent, "LATENT", SOCK_LATENT), END_ROWS };
 
 typedef struct KSamplerIn {
     const Model *model;

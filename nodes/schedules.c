@@ -5,6 +5,7 @@
 #include "engine/models/model.h"
 #include "engine/sampling/sigmas.h"
 #include "engine/text/regex.h"
+#include "nodes/outputs.h"
 #include "nodes/rows.h"
 
 /* ---- KarrasScheduler --------------------------------------------------------------------- */
@@ -20,17 +21,6 @@ static const Socket karras_in[] = {
     { ROW(KarrasIn, sigma_max, SOCK_FLOAT), .def = 14.614642, .max = 5000, .step = 0.01, .round = -1, .doc = "Level to start from." },
     { ROW(KarrasIn, sigma_min, SOCK_FLOAT), .def = 0.0291675, .max = 5000, .step = 0.01, .round = -1, .doc = "Level to end at." },
     { ROW(KarrasIn, rho, SOCK_FLOAT), .def = 7, .max = 100, .step = 0.01, .round = -1, .doc = "Bend of the curve." },
-    END_ROWS
-};
-/* clang-format on */
-
-typedef struct SigmasOut {
-    Tensor *sigmas;
-} SigmasOut;
-
-/* clang-format off */
-static const Socket sigmas_out[] = {
-    OUT(SigmasOut, sigmas, "SIGMAS", SOCK_SIGMAS),
     END_ROWS
 };
 /* clang-format on */
@@ -522,3 +512,4 @@ const NodeDef *const schedules_nodes[] = {
     &manual_node,
     NULL,
 };
+/* clang-format on */

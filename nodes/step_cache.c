@@ -5,13 +5,8 @@
 
 #include "engine/models/model.h"
 #include "engine/sampling/step_cache.h"
+#include "nodes/outputs.h"
 #include "nodes/rows.h"
-
-typedef struct ModelOut {
-    Model *model;
-} ModelOut;
-
-static const Socket model_out[] = { OUT(ModelOut, model, "MODEL", SOCK_MODEL), END_ROWS };
 
 /* A patched copy with the cache, whose reference is taken over. */
 static Status with_cache(NodeCall *call, const Model *model, StepCache *cache)

@@ -10,13 +10,8 @@
 #include "engine/models/style_tokens.h"
 #include "engine/residency/host.h"
 #include "nodes/menus.h"
+#include "nodes/outputs.h"
 #include "nodes/rows.h"
-
-typedef struct ModelOut {
-    Model *model;
-} ModelOut;
-
-static const Socket model_out[] = { OUT(ModelOut, model, "MODEL", SOCK_MODEL), END_ROWS };
 
 /* ---- the three loaders --------------------------------------------------------------------------------- */
 

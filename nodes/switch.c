@@ -172,3 +172,4 @@ const NodeDef *const switch_nodes[] = {
     &color_node,
     NULL,
 };
+/* clang-format on */

@@ -5,6 +5,7 @@
 
 #include "engine/text/regex.h"
 #include "engine/text/strings.h"
+#include "nodes/outputs.h"
 #include "nodes/rows.h"
 
 /* The text of s, or an error; s is emptied. */
@@ -56,17 +57,6 @@ static const Socket substring_in[] = {
     { ROW(SubstringIn, string, SOCK_STRING), .flags = SOCK_F_MULTILINE, .doc = "Text to read." },
     { ROW(SubstringIn, start, SOCK_INT), .doc = "First character, from 0; negative ones count from the end." },
     { ROW(SubstringIn, end, SOCK_INT), .doc = "Character before which it ends; negative ones count from the end." },
-    END_ROWS
-};
-/* clang-format on */
-
-typedef struct StringOut {
-    char *text;
-} StringOut;
-
-/* clang-format off */
-static const Socket string_out[] = {
-    OUT(StringOut, text, "STRING", SOCK_STRING),
     END_ROWS
 };
 /* clang-format on */
@@ -608,3 +598,4 @@ const NodeDef *const text_nodes[] = {
     &sub_node,
     NULL,
 };
+/* clang-format on */

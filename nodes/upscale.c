@@ -4,6 +4,7 @@
 #include "engine/formats/weights.h"
 #include "engine/models/upscale.h"
 #include "nodes/menus.h"
+#include "nodes/outputs.h"
 #include "nodes/rows.h"
 
 /* ---- UpscaleModelLoader --------------------------------------------------------------------- */
@@ -58,17 +59,12 @@ typedef struct UpscaleIn {
     const Tensor *image;
 } UpscaleIn;
 
-typedef struct ImageOut {
-    Tensor *image;
-} ImageOut;
-
 /* clang-format off */
 static const Socket upscale_in[] = {
     { ROW(UpscaleIn, upscale_model, SOCK_UPSCALE_MODEL), .doc = "Network; it says by how much pictures grow." },
     { ROW(UpscaleIn, image, SOCK_IMAGE), .doc = "Pictures to enlarge." },
     END_ROWS
 };
-static const Socket image_out[] = { OUT(ImageOut, image, "IMAGE", SOCK_IMAGE), END_ROWS };
 /* clang-format on */
 
 static Status upscale_run(NodeCall *call)

@@ -5,18 +5,8 @@
 #include "engine/imaging/resize.h"
 #include "engine/sampling/latent.h"
 #include "engine/vae/vae.h"
+#include "nodes/outputs.h"
 #include "nodes/rows.h"
-
-typedef struct LatentOut {
-    Latent *latent;
-} LatentOut;
-
-typedef struct ImageOut {
-    Tensor *image;
-} ImageOut;
-
-static const Socket latent_out[] = { OUT(LatentOut, latent, "LATENT", SOCK_LATENT), END_ROWS };
-static const Socket image_out[] = { OUT(ImageOut, image, "IMAGE", SOCK_IMAGE), END_ROWS };
 
 /* ---- VAEDecode, VAEDecodeTiled ------------------------------------------------------------------------ */
 
