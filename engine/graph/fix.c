@@ -37,6 +37,25 @@ static const GraphNode *node_of(const Fixer *x, int node)
     return &x->graph->nodes[node];
 }
 
+/* Marks a node and all whose results go into it, over however many others. */
+static void mark_sources(Fixer *x, int node)
+{
+    int n = 0;
+
+    memset(x->seen, 0, (size_t)x->graph->count * sizeof *x->seen);
+    x->todo[n++] = node;
+    x->seen[node] = true;
+    while (n > 0) {
+        const GraphNode *at = node_of(x, x->todo[--n]);
+        for (int k = 0; k < at->n_inputs; k++) {
+            int from = at->inputs[k].is_link ? at->inputs[k].origin : -1;
+            if (from < 0 || x->seen[from]) continue;
+            x->seen[from] = true;
+            x->todo[n++] = from;
+        }
+    }
+}
+
 static bool replace(Fixer *x, const Json *value, const Str *text)
 {
     if (!value || text->failed || !text->text) return false;
@@ -204,7 +223,8 @@ static bool fix_schedule_size(Fixer *x, const Finding *f)
 {
     static const char *const names[] = { "width", "height" };
 
-    for (int i = 0; i < 2 && f->other >= 0; i++) {
+    if (f->other < 0) return false;
+    for (int i = 0; i < 2; i++) {
         const GraphInput *from = graph_input(node_of(x, f->other), names[i]);
         const GraphInput *to = graph_input(node_of(x, f->node), names[i]);
         const Json *at = x->graph->drawing ? own_value(x, f->node, names[i])
@@ -222,7 +242,7 @@ static bool fix_schedule_size(Fixer *x, const Finding *f)
             return false;
         }
     }
-    return f->other >= 0;
+    return true;
 }
 
 static bool fix_rounding(Fixer *x, const Finding *f)
@@ -262,7 +282,8 @@ static bool api_take_out(Fixer *x, int node)
             if (!graph_slot(gone, in->slot, &slot)) return false;
             name = fix_input_of(gone->def, gone->def->outputs[slot].type);
             from = name ? graph_input(gone, name) : NULL;
-            if (!from || !copy_over(x, in->raw, from->raw)) return false;
+            if (!from || from->origin == node || !copy_over(x, in->raw, from->raw))
+                return false; /* also one that reads itself: nothing is before it */
         }
     json_edit_remove(x->edit, gone->source);
     return true;
@@ -342,7 +363,11 @@ static bool fix_unused(Fixer *x, const Finding *f)
 
 static bool fix_branch(Fixer *x, const Finding *f)
 {
-    if (f->other < 0) return false;
+    const GraphInput *from = f->other >= 0 ? fix_model_input(node_of(x, f->other)) : NULL;
+
+    if (!from) return false;
+    mark_sources(x, from->origin);
+    if (x->seen[f->node]) return false; /* it would be a circle */
     return x->graph->drawing ? fix_ui_rewire(x, f->node, f->other)
                              : api_rewire(x, f->node, f->other);
 }
@@ -389,6 +414,22 @@ static void sort_chain(const Fixer *x, Chain *c)
             if (rank_of(node_of(x, c->old[i])) == rank) c->now[n++] = c->old[i];
 }
 
+/* No node of the chain gets, by another wire than the model's, what comes from its new place or from behind it. */
+static bool may_stand_so(Fixer *x, const Chain *c)
+{
+    for (int i = 0; i < c->count; i++) {
+        const GraphNode *n = node_of(x, c->now[i]);
+        for (int k = 0; k < n->n_inputs; k++) {
+            const GraphInput *in = &n->inputs[k];
+            if (!in->is_link || in->origin < 0 || in == fix_model_input(n)) continue;
+            mark_sources(x, in->origin);
+            for (int later = i; later < c->count; later++)
+                if (x->seen[c->now[later]]) return false;
+        }
+    }
+    return true;
+}
+
 static bool fix_order(Fixer *x, const Finding *f)
 {
     Chain c;
@@ -396,28 +437,49 @@ static bool fix_order(Fixer *x, const Finding *f)
     if (rank_of(node_of(x, f->node)) < 0 || !find_chain(x, f->node, &c)) return false;
     sort_chain(x, &c);
     if (memcmp(c.old, c.now, (size_t)c.count * sizeof *c.old) == 0) return false;
+    if (!may_stand_so(x, &c)) return false;
     return x->graph->drawing ? fix_ui_reorder(x, &c) : api_reorder(x, &c);
 }
 
 /* ---- by rule ----------------------------------------------------------------------------- */
 
+enum {
+    FIX_ANYWHERE = 1, /* needs no node of the graph, only the place in the document */
+    FIX_BY_WIRES =
+        2 /* right for what the node is wired to: not for all instances of a definition */
+};
+
 /* clang-format off */
 static const struct FixRow {
     const char *rule;
     bool (*fix)(Fixer *x, const Finding *f);
-    bool anywhere; /* needs no node of the graph, only the place in the document */
+    int flags;
 } rows[] = {
-    { "E201", fix_class, false }, { "E202", fix_missing, false }, { "E204", fix_value, false },
-    { "E205", fix_value, false }, { "W102", fix_surplus, false }, { "W103", fix_value, false },
-    { "N104", fix_count, true }, { "W107", fix_escape, true }, { "W201", fix_class, false },
-    { "N203", fix_unused, false }, { "W301", fix_take_out, false }, { "W302", fix_take_out, false },
-    { "W303", fix_take_out, false }, { "W304", fix_branch, false }, { "N305", fix_branch, false },
-    { "W306", fix_order, false }, { "N307", fix_order, false }, { "E308", fix_value, false },
-    { "W309", fix_schedule_size, false }, { "W311", fix_take_out, false }, { "W403", fix_value, false },
-    { "N405", fix_class, false }, { "N406", fix_rounding, false }, { "W407", fix_value, false },
-    { "N901", fix_suppression, true },
+    { "E201", fix_class, 0 },                       { "E202", fix_missing, 0 },
+    { "E204", fix_value, 0 },                       { "E205", fix_value, 0 },
+    { "W102", fix_surplus, 0 },                     { "W103", fix_value, 0 },
+    { "N104", fix_count, FIX_ANYWHERE },            { "W107", fix_escape, FIX_ANYWHERE },
+    { "W201", fix_class, 0 },                       { "N203", fix_unused, 0 },
+    { "W301", fix_take_out, FIX_BY_WIRES },         { "W302", fix_take_out, FIX_BY_WIRES },
+    { "W303", fix_take_out, FIX_BY_WIRES },         { "W304", fix_branch, FIX_BY_WIRES },
+    { "N305", fix_branch, FIX_BY_WIRES },           { "W306", fix_order, FIX_BY_WIRES },
+    { "N307", fix_order, FIX_BY_WIRES },            { "E308", fix_value, FIX_BY_WIRES },
+    { "W309", fix_schedule_size, FIX_BY_WIRES },    { "W311", fix_take_out, FIX_BY_WIRES },
+    { "W403", fix_value, FIX_BY_WIRES },            { "N405", fix_class, FIX_BY_WIRES },
+    { "N406", fix_rounding, 0 },                    { "W407", fix_value, FIX_BY_WIRES },
+    { "N901", fix_suppression, FIX_ANYWHERE },
 };
 /* clang-format on */
+
+/* The node of the document stands for several of the graph: instances of one definition. */
+static bool is_shared(const Fixer *x, int node)
+{
+    int n = 0;
+
+    for (int i = 0; i < x->graph->count && n < 2; i++)
+        n += node_of(x, i)->source == node_of(x, node)->source;
+    return n > 1;
+}
 
 static void count_readers(Fixer *x)
 {
@@ -447,8 +509,10 @@ Status fixer_new(const CheckReport *report, JsonEdit *edit, Fixer **out, Error *
         x->graph = report->graph;
         x->readers = mem_calloc(n, sizeof *x->readers);
         x->reader = mem_calloc(n, sizeof *x->reader);
+        x->todo = mem_calloc(n, sizeof *x->todo);
+        x->seen = mem_calloc(n, sizeof *x->seen);
     }
-    if (!x || !x->readers || !x->reader) {
+    if (!x || !x->readers || !x->reader || !x->todo || !x->seen) {
         fixer_free(x);
         return error_set(err, E_NOMEM, "out of memory");
     }
@@ -464,6 +528,8 @@ void fixer_free(Fixer *x)
     if (!x) return;
     mem_free(x->readers);
     mem_free(x->reader);
+    mem_free(x->todo);
+    mem_free(x->seen);
     mem_free(x);
 }
 
@@ -471,7 +537,9 @@ bool fixer_add(Fixer *x, const Finding *f)
 {
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         if (strcmp(rows[i].rule, f->rule) != 0) continue;
-        if (f->node < 0 && !rows[i].anywhere) return false;
+        if (f->node < 0 && !(rows[i].flags & FIX_ANYWHERE)) return false;
+        if (rows[i].flags & FIX_BY_WIRES && x->graph->drawing && is_shared(x, f->node))
+            return false;
         json_edit_begin(x->edit);
         if (rows[i].fix(x, f)) return json_edit_commit(x->edit);
         json_edit_cancel(x->edit);

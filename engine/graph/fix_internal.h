@@ -11,9 +11,11 @@ struct Fixer {
     const CheckReport *report;
     const Graph *graph;
     bool whole;   /* no wire is broken */
-    bool plain;   /* UI: every node and wire has an id of its own, and every wire an origin */
+    bool plain;   /* UI: table and both ends agree about every wire */
     int *readers; /* owned, per node: inputs that read its model */
     int *reader;  /* owned, per node: one of these nodes, -1 = none */
+    int *todo;    /* owned, per node: mark_sources' list */
+    bool *seen;   /* owned, per node: its marks */
 };
 
 /* The chain of patches that is put in another order: both lists hold the same nodes, loader's side first. */
@@ -28,7 +30,8 @@ int fix_output_of(const NodeDef *def, SockType type);
 /* The input by which a node takes its model; NULL when it has none or it is no link. */
 const GraphInput *fix_model_input(const GraphNode *n);
 
-/* Whether wires of the drawing can be told apart, so that they may be changed. */
+/* Whether wires of the drawing can be told apart, so that they may be changed: ids are unique, and what the
+ * table says of a wire is what its ends say. Otherwise the reader and the editor may see other wires. */
 bool fix_ui_is_plain(const Json *root);
 
 /* Each adds to the open group; false = cannot be done here. */

@@ -38,12 +38,24 @@ static const char *field_text(const Json *link, LinkField which)
     return text ? text : "";
 }
 
-/* The object whose list of nodes a node stands in; NULL when it stands elsewhere, or wires are tangled. */
+static const Json *definitions(const Json *root)
+{
+    const Json *list = member(member(root, "definitions"), "subgraphs");
+
+    return json_is(list, JSON_ARRAY) ? list : NULL;
+}
+
+/* The drawing or definition whose list of nodes a node stands in; NULL when it stands elsewhere, or wires are
+ * tangled. */
 static const Json *level_of(const Fixer *x, const Json *node)
 {
     const Json *level = node && x->plain ? json_parent(json_parent(node)) : NULL;
+    const Json *root = x->graph->root;
 
-    return level && member(level, "nodes") == json_parent(node) ? level : NULL;
+    if (!level || member(level, "nodes") != json_parent(node)) return NULL;
+    if (level != root && (!definitions(root) || json_parent(level) != definitions(root)))
+        return NULL;
+    return level;
 }
 
 static const Json *first_link(const Json *level)
@@ -168,39 +180,70 @@ static bool set_number(Fixer *x, const Json *value, int number)
 /* ---- may wires be changed? --------------------------------------------------------------- */
 
 /* Adds an id; false when it stood there, or is none. */
-static bool add_id(Map *ids, const Json *id)
+static bool add_id(Map *ids, const Json *id, const Json *of)
 {
     const char *text = id ? ui_text(id) : NULL;
 
-    return text && !map_has(ids, text) && map_put(ids, text, ids);
+    return text && !map_has(ids, text) && map_put(ids, text, (void *)(uintptr_t)of);
+}
+
+/* Each id to its node, and each wire that an input names to the node of that input. */
+static bool list_nodes(const Json *level, Map *nodes, Map *named)
+{
+    const Json *list = member(level, "nodes");
+
+    for (const Json *m = json_is(list, JSON_ARRAY) ? json_first(list) : NULL; m;
+         m = json_next(m)) {
+        const Json *inputs = member(m, "inputs");
+        if (!add_id(nodes, member(m, "id"), m)) return false;
+        for (const Json *s = json_is(inputs, JSON_ARRAY) ? json_first(inputs) : NULL; s;
+             s = json_next(s)) {
+            const Json *link = member(s, "link");
+            if (link && !json_is(link, JSON_NULL) && !add_id(named, link, m)) return false;
+        }
+    }
+    return true;
+}
+
+/* The wire has an id of its own, starts at a node or outside, and ends where an input names it, or outside. */
+static bool is_plain_wire(const Json *wire, const Map *nodes, const Map *named, Map *wires)
+{
+    const char *id = field_text(wire, LINK_ID), *target = field_text(wire, LINK_TARGET);
+    bool leaves = strcmp(target, "-20") == 0;
+
+    if (!add_id(wires, field(wire, LINK_ID), wire)) return false;
+    if (strcmp(field_text(wire, LINK_ORIGIN), "-10") != 0 &&
+        !map_has(nodes, field_text(wire, LINK_ORIGIN)))
+        return false;
+    return leaves ? !map_has(named, id)
+                  : map_has(named, id) && map_get(named, id) == map_get(nodes, target);
 }
 
 static bool is_plain_level(const Json *level)
 {
-    const Json *nodes = member(level, "nodes");
-    Map node_ids = { 0 }, link_ids = { 0 };
-    bool plain = true;
+    Map nodes = { 0 }, named = { 0 }, wires = { 0 };
+    const Json *hidden = ui_everywhere(level); /* wires that name nodes by id */
+    bool plain = (!hidden || !json_first(hidden)) && list_nodes(level, &nodes, &named);
+    size_t ends = 0;
 
-    for (const Json *m = json_is(nodes, JSON_ARRAY) ? json_first(nodes) : NULL; m && plain;
-         m = json_next(m))
-        plain = add_id(&node_ids, member(m, "id"));
-    for (const Json *m = first_link(level); m && plain; m = json_next(m))
-        plain = json_is(m, JSON_NULL) ||
-                (add_id(&link_ids, field(m, LINK_ID)) &&
-                 map_has(&node_ids, field_text(m, LINK_ORIGIN))) ||
-                (plain && strcmp(field_text(m, LINK_ORIGIN), "-10") == 0);
-    map_fini(&node_ids);
-    map_fini(&link_ids);
+    for (const Json *m = first_link(level); m && plain; m = json_next(m)) {
+        if (json_is(m, JSON_NULL)) continue;
+        plain = is_plain_wire(m, &nodes, &named, &wires);
+        ends += strcmp(field_text(m, LINK_TARGET), "-20") != 0;
+    }
+    plain = plain && ends == named.count;
+    map_fini(&nodes);
+    map_fini(&named);
+    map_fini(&wires);
     return plain;
 }
 
 bool fix_ui_is_plain(const Json *root)
 {
-    const Json *list = member(member(root, "definitions"), "subgraphs");
+    const Json *list = definitions(root);
 
     if (!is_plain_level(root)) return false;
-    for (const Json *m = json_is(list, JSON_ARRAY) ? json_first(list) : NULL; m;
-         m = json_next(m))
+    for (const Json *m = list ? json_first(list) : NULL; m; m = json_next(m))
         if (!is_plain_level(m)) return false;
     return true;
 }
@@ -280,6 +323,7 @@ static bool move_origins(Fixer *x, const Json *level, const GraphNode *n, const 
         const Json *source = link_for_output(level, n, ui_int(field(m, LINK_ORIGIN_SLOT), -1));
         if (!source) return false;
         if (source != from) continue;
+        if (m == from) return false; /* the node reads itself: nothing is before it */
         if (!set_like(x, field(m, LINK_ORIGIN), field(from, LINK_ORIGIN))) return false;
         if (!set_like(x, field(m, LINK_ORIGIN_SLOT), field(from, LINK_ORIGIN_SLOT)))
             return false;

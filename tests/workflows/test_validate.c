@@ -221,6 +221,29 @@ static void test_fix_keeps_out(void **state)
     }
 }
 
+/* No correction is offered, or made, where the document would not mean the same after it: a wire whose table and
+ * ends disagree, a node that reads itself, a definition whose other instance is right as it is. */
+static void test_no_correction(void **state)
+{
+    static const char *const files[] = { "ui/keep_tangled.json", "api/keep_self.json",
+                                         "ui/keep_shared.json" };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        const char *path = copy_of(files[i], "keep.json");
+        char *before = read_back(path), *after;
+        validate_json(path);
+        must_hold(run.out, "\"rule\": \"W3");
+        must_lack(run.out, "\"correction\": \"");
+        fix_copy(path, true);
+        must_lack(run.err, "error");
+        after = read_back(path);
+        assert_string_equal(before, after);
+        mem_free(before);
+        mem_free(after);
+    }
+}
+
 /* Every rule has its document, or says here where it is tested. */
 static void test_all_rules_have_a_case(void **state)
 {
@@ -550,21 +573,14 @@ static void test_schema(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rules),
-        cmocka_unit_test(test_fix_keeps_out),
-        cmocka_unit_test(test_all_rules_have_a_case),
-        cmocka_unit_test(test_clean),
-        cmocka_unit_test(test_diff),
-        cmocka_unit_test(test_text),
-        cmocka_unit_test(test_sarif),
-        cmocka_unit_test(test_junit),
-        cmocka_unit_test(test_github),
-        cmocka_unit_test(test_folder),
-        cmocka_unit_test(test_stdin),
-        cmocka_unit_test(test_settings),
-        cmocka_unit_test(test_script),
-        cmocka_unit_test(test_watch),
-        cmocka_unit_test(test_explain),
+        cmocka_unit_test(test_rules),         cmocka_unit_test(test_fix_keeps_out),
+        cmocka_unit_test(test_no_correction), cmocka_unit_test(test_all_rules_have_a_case),
+        cmocka_unit_test(test_clean),         cmocka_unit_test(test_diff),
+        cmocka_unit_test(test_text),          cmocka_unit_test(test_sarif),
+        cmocka_unit_test(test_junit),         cmocka_unit_test(test_github),
+        cmocka_unit_test(test_folder),        cmocka_unit_test(test_stdin),
+        cmocka_unit_test(test_settings),      cmocka_unit_test(test_script),
+        cmocka_unit_test(test_watch),         cmocka_unit_test(test_explain),
         cmocka_unit_test(test_schema),
     };
     int failed;
