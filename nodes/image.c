@@ -140,7 +140,7 @@ static Status save_run(NodeCall *call)
                              .prefix = in->filename_prefix,
                              .type = "output" };
     Metadata meta = { 0 };
-    Status status = metadata_init(&meta, in->prompt, in->extra_pnginfo, call->err);
+    Status status = metadata_init(&meta, call, in->prompt, in->extra_pnginfo);
     if (status == OK) status = picture_save(call, in->images, &target, &meta);
     metadata_fini(&meta);
     return status;
@@ -171,7 +171,7 @@ static Status preview_run(NodeCall *call)
 {
     const SaveIn *in = call->in;
     Metadata meta = { 0 };
-    Status status = metadata_init(&meta, in->prompt, in->extra_pnginfo, call->err);
+    Status status = metadata_init(&meta, call, in->prompt, in->extra_pnginfo);
     if (status == OK) status = picture_preview(call, in->images, "ComfyUI", "images", &meta);
     metadata_fini(&meta);
     return status;

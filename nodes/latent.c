@@ -413,7 +413,7 @@ static Status save_run(NodeCall *call)
 {
     const SaveIn *in = call->in;
     Metadata meta = { 0 };
-    Status status = metadata_init(&meta, in->prompt, in->extra_pnginfo, call->err);
+    Status status = metadata_init(&meta, call, in->prompt, in->extra_pnginfo);
     if (status == OK) status = latent_file_save(call, in->samples, in->filename_prefix, &meta);
     metadata_fini(&meta);
     return status;

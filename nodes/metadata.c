@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "engine/residency/host.h"
+
 static Status add_made(Metadata *m, const char *key, const Json *value, Error *err)
 {
     Str *text = &m->made[m->count];
@@ -13,17 +15,18 @@ static Status add_made(Metadata *m, const char *key, const Json *value, Error *e
     return OK;
 }
 
-Status metadata_init(Metadata *m, const char *prompt, const char *extra_pnginfo, Error *err)
+Status metadata_init(Metadata *m, NodeCall *call, const char *prompt, const char *extra_pnginfo)
 {
+    if (!host_options(call->host)->metadata) return OK;
     if (prompt) {
         m->keys[m->count] = "prompt";
         m->texts[m->count++] = prompt;
     }
     if (!extra_pnginfo) return OK;
-    TRY(json_parse(extra_pnginfo, strlen(extra_pnginfo), &m->doc, err));
+    TRY(json_parse(extra_pnginfo, strlen(extra_pnginfo), &m->doc, call->err));
     for (const Json *item = json_first(json_root(m->doc)); item && m->count < METADATA_MAX;
          item = json_next(item))
-        TRY(add_made(m, json_key(item), item, err));
+        TRY(add_made(m, json_key(item), item, call->err));
     return OK;
 }
 

@@ -3,6 +3,7 @@
 #define WEFT_NODES_METADATA_H
 
 #include "engine/base/json.h"
+#include "engine/graph/node.h"
 
 enum { METADATA_MAX = 16 };
 
@@ -15,8 +16,10 @@ typedef struct Metadata {
     Str made[METADATA_MAX]; /* owned */
 } Metadata;
 
-/* Both may be NULL. Texts are ASCII with \u escapes, as ComfyUI writes them. */
-Status metadata_init(Metadata *m, const char *prompt, const char *extra_pnginfo, Error *err);
+/* Both may be NULL. Texts are ASCII with \u escapes, as ComfyUI writes them. Stays empty where the host wants no
+ * metadata. */
+Status metadata_init(Metadata *m, NodeCall *call, const char *prompt,
+                     const char *extra_pnginfo);
 void metadata_fini(Metadata *m);
 
 #endif

@@ -129,7 +129,8 @@ static Status save_item(NodeCall *call, const Tensor *images, int64_t item,
     Status status = path ? OK : error_set(call->err, E_NOMEM, "no memory for a file name");
     const int64_t *s = images->shape;
     if (host_dummy(call->host))
-        mem_foresee((size_t)(3 * s[1] * s[2] * s[3])); /* samples, filtered lines, packed ones */
+        mem_foresee(
+            (size_t)(3 * s[1] * s[2] * s[3])); /* samples, filtered lines, packed ones */
     else if (status == OK)
         status = write_png(path, images, item, meta, call->err);
     if (status == OK)
@@ -143,14 +144,12 @@ static Status save_item(NodeCall *call, const Tensor *images, int64_t item,
 Status picture_save(NodeCall *call, const Tensor *images, const PictureTarget *target,
                     const Metadata *meta)
 {
-    static const Metadata nothing;
     OutputName name = { 0 };
-    const Metadata *written = host_options(call->host)->metadata ? meta : &nothing;
     TRY(output_name_init(target->folder, target->prefix, images->shape[2], images->shape[1],
                          !host_dummy(call->host), &name, call->err));
     Status status = OK;
     for (int64_t i = 0; i < images->shape[0] && status == OK; i++)
-        status = save_item(call, images, i, &name, target, written);
+        status = save_item(call, images, i, &name, target, meta);
     output_name_fini(&name);
     return status;
 }

@@ -122,7 +122,7 @@ static Status side_run(NodeCall *call)
 {
     const SideIn *in = call->in;
     Metadata meta = { 0 };
-    Status status = metadata_init(&meta, in->prompt, in->extra_pnginfo, call->err);
+    Status status = metadata_init(&meta, call, in->prompt, in->extra_pnginfo);
 
     if (status == OK) status = show(call, in->image_a, "comfy.compare.a", "a_images", &meta);
     if (status == OK) status = show(call, in->image_b, "comfy.compare.b", "b_images", &meta);
@@ -166,7 +166,7 @@ static Status mask_run(NodeCall *call)
     Status status = OK;
 
     TRY(mask_to_image(in->mask, &picture, call->err));
-    TRY_DONE(metadata_init(&meta, in->prompt, in->extra_pnginfo, call->err));
+    TRY_DONE(metadata_init(&meta, call, in->prompt, in->extra_pnginfo));
     status = picture_preview(call, picture, "ComfyUI", "images", &meta);
 done:
     metadata_fini(&meta);
