@@ -22,6 +22,8 @@ void cli_session_options(const CliArgs *args, SessionOptions *out);
 int cli_session_failed(const Error *err);
 /* Makes SIGINT, SIGTERM and SIGHUP ask the work behind this bus to stop; NULL when its work is done. */
 void cli_catch_signals(Events *bus);
+/* Exit status of a failed command; what a signal stopped ends as shells tell it: 130 by SIGINT, 143 by SIGTERM. */
+int cli_exit_code(Status status);
 /* Prints a diagnostic on stderr, one line. */
 void cli_print_error(const Error *err);
 /* Prints errors, and warnings unless quiet, on stderr; gives the number of errors. */

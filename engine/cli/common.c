@@ -10,10 +10,11 @@
 
 /* The one place where a signal handler needs to find what runs: the bus of its events. */
 static Events *interrupted_bus;
+static volatile sig_atomic_t stopped_by; /* the signal that came, 0 = none */
 
 static void on_signal(int signal)
 {
-    (void)signal;
+    stopped_by = signal;
     if (interrupted_bus) atomic_store(&interrupted_bus->cancel, true);
 }
 
@@ -27,6 +28,11 @@ void cli_catch_signals(Events *bus)
     sigaction(SIGHUP, NULL, &before);
     if (before.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, NULL); /* nohup ignores it */
     signal(SIGXFSZ, SIG_IGN); /* a file over the limit is then an error of its write */
+}
+
+int cli_exit_code(Status status)
+{
+    return status == E_CANCELLED && stopped_by ? 128 + stopped_by : session_exit_code(status);
 }
 
 static const char *or_default(const char *value, const char *fallback)

@@ -113,5 +113,5 @@ int cmd_quantize(const CliArgs *args)
     cli_catch_signals(NULL);
     if (status == OK) return 0;
     cli_print_error(&err);
-    return status == E_IO && !file_exists(args->files.items[0]) ? 2 : session_exit_code(status);
+    return status == E_IO && !file_exists(args->files.items[0]) ? 2 : cli_exit_code(status);
 }

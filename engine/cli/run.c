@@ -20,7 +20,7 @@ static int run_one(Session *session, const CliArgs *args, const char *file)
         status = workflow_run(&w, report, NULL, &err);
     if (status != OK) {
         cli_print_error(&err);
-        exit_status = session_exit_code(status);
+        exit_status = cli_exit_code(status);
     }
     check_free(report);
     workflow_fini(&w);

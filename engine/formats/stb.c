@@ -8,7 +8,7 @@
 
 #include <limits.h>
 #include <string.h>
-#include <threads.h>
+#include <pthread.h>
 #include <zlib.h>
 
 #include "engine/base/mem.h"
@@ -205,7 +205,7 @@ static unsigned char *compress_rows(unsigned char *data, int length, int *out_le
 
 enum { FILTER_UP = 2, ZLIB_LEVEL = 1 };
 
-static once_flag configured = ONCE_FLAG_INIT;
+static pthread_once_t configured = PTHREAD_ONCE_INIT;
 
 static void configure(void)
 {
@@ -225,7 +225,7 @@ Status stb_encode_png(const uint8_t *pixels, int width, int height, int channels
         error_fix(err, "save it in parts");
         return E_LIMIT;
     }
-    call_once(&configured, configure);
+    pthread_once(&configured, configure);
     png = stbi_write_png_to_mem(pixels, 0, width, height, channels, &length);
     if (!png) return error_set(err, E_NOMEM, "out of memory while writing a picture");
     *out = png;

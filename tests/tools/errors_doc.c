@@ -49,7 +49,7 @@ static const char head[] =
     "| 1 | the workflow, or a model, picture or script that it names, is wrong |\n"
     "| 2 | wrong usage, or a workflow file that cannot be read |\n"
     "| 3 | failed while running: disk full, memory limit, device error, fault in a script |\n"
-    "| 130 | interrupted; nothing half-written is left |\n\n"
+    "| 130 | interrupted (143 by SIGTERM); nothing half-written is left |\n\n"
     "## Result codes\n\n| code | meaning | exit status |\n|---|---|---|\n";
 
 static const char middle[] =

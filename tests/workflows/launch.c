@@ -144,7 +144,7 @@ static void listen_to(Launch *l, pid_t child, Pipe *pipes)
         int ready = poll(fds, 2, wait > 0 ? wait : -1);
         if (ready < 0 && errno != EINTR) break;
         if (wait > 0 && left(began, l->interrupt_after) <= 0) {
-            kill(child, SIGINT);
+            kill(child, l->signal ? l->signal : SIGINT);
             wait = 0;
         } else if (wait > 0)
             wait = left(began, l->interrupt_after);
@@ -156,7 +156,7 @@ static void listen_to(Launch *l, pid_t child, Pipe *pipes)
             open--;
         }
         if (!awaited || !strstr(pipes[0].text, awaited)) continue;
-        kill(child, SIGINT);
+        kill(child, l->signal ? l->signal : SIGINT);
         awaited = NULL;
     }
 }
@@ -205,7 +205,7 @@ void launch(Launch *l, const char *const *args)
     l->err = pipes[1].text;
     l->file_limit = 0;
     l->wait_for = l->input = NULL;
-    l->interrupt_after = 0;
+    l->interrupt_after = l->signal = 0;
     while (n-- > 0)
         free(argv[n]);
 }

@@ -18,6 +18,7 @@ typedef struct Launch {
     const char
         *wait_for;     /* SIGINT once this text stands on standard output; NULL = no signal */
     int interrupt_after; /* SIGINT after so many milliseconds; 0 = no signal */
+    int signal;          /* what is sent in place of SIGINT; 0 = that */
     const char *input; /* what stands on standard input, NULL = nothing */
     /* What the last start gave. */
     int status;      /* exit status, or 128 + signal */

@@ -24,7 +24,7 @@
 
 static Launch run;
 
-/* Saved workflows of tests/data: text to image, an edit with a reference, FP8, a script, several pictures at once. */
+/* Saved workflows of tests/data: text to image, an edit with a reference, FP8, several pictures, no model at all. */
 static const char *const flows[] = { "klein_t2i_template", "klein_edit_1ref",
                                      "klein_fp8_comfy_quant", "klein_latent_ops_batch",
                                      "image_scale_chain" };
