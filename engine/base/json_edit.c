@@ -12,14 +12,7 @@
 #include "engine/base/arena.h"
 #include "engine/base/mem.h"
 
-typedef enum EditKind {
-    EDIT_REPLACE,
-    EDIT_RENAME,
-    EDIT_REMOVE,
-    EDIT_ADD,
-    EDIT_USE,
-    EDIT_FREEZE
-} EditKind;
+typedef enum EditKind { EDIT_REPLACE, EDIT_REMOVE, EDIT_ADD, EDIT_USE, EDIT_FREEZE } EditKind;
 
 typedef struct Edit {
     EditKind kind;
@@ -206,8 +199,6 @@ static bool meets(const JsonEdit *e, const Edit *edit)
         return false;
     case EDIT_FREEZE:
         return mark_of(e, edit->at) & (MARK_BUSY | MARK_GROWN | MARK_SHRUNK);
-    case EDIT_RENAME:
-        return mark_of(e, edit->at) & MARK_NAMED;
     case EDIT_REMOVE:
         if (up && mark_of(e, up) & MARK_GROWN) return true;
         break;
@@ -221,7 +212,6 @@ static bool meets(const JsonEdit *e, const Edit *edit)
 static bool mark_edit(JsonEdit *e, const Edit *edit)
 {
     static const unsigned own[] = { [EDIT_REPLACE] = MARK_CLOSED,
-                                    [EDIT_RENAME] = MARK_NAMED,
                                     [EDIT_REMOVE] = MARK_CLOSED | MARK_GONE,
                                     [EDIT_ADD] = MARK_GROWN,
                                     [EDIT_USE] = MARK_USED,
@@ -321,11 +311,6 @@ static const char *keep_key(JsonEdit *e, const char *key)
 void json_edit_replace(JsonEdit *e, const Json *value, const char *text)
 {
     push(e, (Edit){ .kind = EDIT_REPLACE, .at = value, .text = keep(e, text) });
-}
-
-void json_edit_rename(JsonEdit *e, const Json *member, const char *key)
-{
-    push(e, (Edit){ .kind = EDIT_RENAME, .at = member, .text = keep_key(e, key) });
 }
 
 void json_edit_remove(JsonEdit *e, const Json *value)
@@ -542,10 +527,6 @@ static void put_edit(JsonEdit *e, const Edit *edit)
     switch (edit->kind) {
     case EDIT_REPLACE:
         json_span(e->doc, edit->at, &begin, &end);
-        put(e, begin, end, edit->text);
-        break;
-    case EDIT_RENAME:
-        key_span(e->doc, edit->at, &begin, &end);
         put(e, begin, end, edit->text);
         break;
     case EDIT_ADD:

@@ -28,7 +28,6 @@ void json_edit_begin(JsonEdit *e);
  * that cannot be made (memory, a value of another document) spoils the group. Removing a value of a group
  * twice is once. */
 void json_edit_replace(JsonEdit *e, const Json *value, const char *text);
-void json_edit_rename(JsonEdit *e, const Json *member, const char *key);
 void json_edit_remove(JsonEdit *e, const Json *value);
 /* The group is right only as long as this value stays: use = what it holds may change, freeze = it may not. */
 void json_edit_use(JsonEdit *e, const Json *value);

@@ -36,16 +36,6 @@ int64_t machine_resident_peak(void)
     return kib_of("/proc/self/status", "VmHWM");
 }
 
-int64_t machine_available(void)
-{
-    return kib_of("/proc/meminfo", "MemAvailable");
-}
-
-int64_t machine_memory(void)
-{
-    return kib_of("/proc/meminfo", "MemTotal");
-}
-
 void machine_cpu(char *buf, size_t size)
 {
     char line[256];

@@ -8,9 +8,6 @@
 /* Resident bytes of this process now, and the most so far (VmHWM); -1 when the system does not say. */
 int64_t machine_resident(void);
 int64_t machine_resident_peak(void);
-/* Memory that could be taken without swapping, and all there is; -1 when the system does not say. */
-int64_t machine_available(void);
-int64_t machine_memory(void);
 
 /* The processor's name as /proc/cpuinfo has it ("unknown" when it has none). */
 void machine_cpu(char *buf, size_t size);

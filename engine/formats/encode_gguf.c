@@ -405,11 +405,6 @@ static EncodeFn *const encoders[K_DTYPE_COUNT] = {
 };
 /* clang-format on */
 
-bool gguf_can_encode(KDtype t)
-{
-    return (unsigned)t < K_DTYPE_COUNT && encoders[t];
-}
-
 void gguf_encode(KDtype t, const float *x, int64_t count, uint8_t *out)
 {
     int64_t elements = k_dtype_block_elements(t);

@@ -4,8 +4,6 @@
 
 #include "kernels/kernels.h"
 
-/* Whether this type can be written. */
-bool gguf_can_encode(KDtype t);
 /* `count` values (whole blocks) as blocks of type t into out: F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0,
  * Q2_K to Q6_K, IQ4_NL, IQ4_XS. The simple types give the bytes that the reference writer gives. */
 void gguf_encode(KDtype t, const float *x, int64_t count, uint8_t *out);

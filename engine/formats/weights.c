@@ -214,17 +214,6 @@ bool weights_is_dummy(const Weights *w)
     return w->source->options.dummy;
 }
 
-KDtype weights_main_dtype(const Weights *w)
-{
-    size_t bytes[K_DTYPE_COUNT + 1] = { 0 }, best = 0;
-
-    for (size_t i = 0; i < w->table.count; i++)
-        bytes[entry_at(w, i)->type] += entry_at(w, i)->size;
-    for (size_t t = 1; t < K_DTYPE_COUNT; t++)
-        if (bytes[t] > bytes[best]) best = t;
-    return (KDtype)best;
-}
-
 Status weights_identity(const Weights *w, uint8_t digest[32], Error *err)
 {
     const Source *s = w->source;
@@ -517,20 +506,6 @@ Status weights_f32(const Weights *w, const char *name, int64_t count, const floa
     TRY(find(w, name, &e, err));
     if (check_count(e, name, count, err) != OK) return at_file(w, E_SHAPE, err);
     return named(w, widened(w, e, out, err), name, err);
-}
-
-Status weights_vector(const Weights *w, const char *name, int64_t count, bool optional,
-                      KView *out, Error *err)
-{
-    const float *data = NULL;
-
-    if (optional && !weights_has(w, name)) {
-        *out = (KView){ 0 };
-        return OK;
-    }
-    TRY(weights_f32(w, name, count, &data, err));
-    *out = k_view((void *)(uintptr_t)data, K_F32, 1, &count);
-    return OK;
 }
 
 Status weights_view(const Weights *w, const char *name, KView *out, Error *err)

@@ -91,8 +91,6 @@ const char *weights_metadata(const Weights *w, const char *key); /* NULL when ab
 const char *weights_path(const Weights *w);                      /* as it was opened */
 int64_t weights_bytes(const Weights *w); /* of all tensors in this table, as they lie */
 bool weights_is_dummy(const Weights *w);
-/* The dtype that most bytes of the table have ("BF16"): for detection and display. */
-KDtype weights_main_dtype(const Weights *w);
 
 /* Lets the kernel drop the files' pages; contents stay readable. */
 void weights_release(const Weights *w);
@@ -115,8 +113,5 @@ Status weights_f32_into(const Weights *w, const char *name, float *out, int64_t 
 /* The same, kept by the table for as long as it (or a scope of it) lives; for vectors. */
 Status weights_f32(const Weights *w, const char *name, int64_t count, const float **out,
                    Error *err);
-/* The same as a view [count]; when optional and missing the view's data is NULL. */
-Status weights_vector(const Weights *w, const char *name, int64_t count, bool optional,
-                      KView *out, Error *err);
 
 #endif

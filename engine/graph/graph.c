@@ -327,17 +327,6 @@ Status graph_set_json(Graph *g, int node, const char *name, const Json *value, E
     return OK;
 }
 
-void graph_unset(Graph *g, int node, const char *name)
-{
-    GraphNode *n = &g->nodes[node];
-    GraphInput *in = graph_input(n, name);
-
-    if (!in) return;
-    drop_index(n);
-    memmove(in, in + 1, (size_t)(n->inputs + n->n_inputs - in - 1) * sizeof *in);
-    n->n_inputs--;
-}
-
 /* ---- binding ----------------------------------------------------------------------------- */
 
 static void bind_links(const Graph *g, GraphNode *n)

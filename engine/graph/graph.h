@@ -100,8 +100,6 @@ Status graph_set_literal(Graph *g, int node, const char *name, const Literal *va
                          Error *err);
 /* A JSON value as an API document has it: an array is a link, all else a literal. */
 Status graph_set_json(Graph *g, int node, const char *name, const Json *value, Error *err);
-/* Removes an input; no effect when there is none. */
-void graph_unset(Graph *g, int node, const char *name);
 /* Keeps a diagnostic for check's report; source (may be NULL) is what it is about. */
 Status graph_note(Graph *g, const Error *note, const Json *source, Error *err);
 

@@ -165,13 +165,6 @@ bool literal_int64(const Literal *v, int64_t *out)
     return true;
 }
 
-bool literal_uint64(const Literal *v, uint64_t *out)
-{
-    if (v->kind != LIT_INT || !v->fits || (v->negative && v->magnitude)) return false;
-    *out = v->magnitude;
-    return true;
-}
-
 double literal_double(const Literal *v)
 {
     double d = 0;

@@ -37,7 +37,6 @@ Status literal_text(Arena *arena, const char *text, size_t length, Literal *out,
 
 /* False when an INT does not fit. */
 bool literal_int64(const Literal *v, int64_t *out);
-bool literal_uint64(const Literal *v, uint64_t *out);
 /* Nearest double of an INT or FLOAT (infinite when an INT is too large), 0 for the rest. */
 double literal_double(const Literal *v);
 /* Python's truth value. */

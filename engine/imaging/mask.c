@@ -264,20 +264,6 @@ Status mask_composite(const Tensor *destination, const Tensor *source, int64_t x
     return OK;
 }
 
-Status mask_reshape(const Tensor *mask, const int64_t shape[4], Tensor **out, Error *err)
-{
-    Tensor *small = NULL;
-    TRY(resize_mask(mask, shape[3], shape[2], RESIZE_BILINEAR, false, &small, err));
-    int64_t area = shape[2] * shape[3], n = small->shape[0];
-    Status status = tensor_new(K_F32, 4, shape, out, err);
-    for (int64_t b = 0; status == OK && b < shape[0]; b++)
-        for (int64_t c = 0; c < shape[1]; c++)
-            memcpy(tensor_f32(*out) + (b * shape[1] + c) * area,
-                   tensor_f32(small) + (b % n) * area, (size_t)area * sizeof(float));
-    tensor_unref(small);
-    return status;
-}
-
 /* ---- inpainting ------------------------------------------------------------------------------------ */
 
 /* Along one axis: y[i] = is any of x[i-pad .. i-pad+k-1] set, with n entries `step` apart. */

@@ -39,8 +39,6 @@ bool mask_op_from_name(const char *name, MaskOp *out);
 Status mask_composite(const Tensor *destination, const Tensor *source, int64_t x, int64_t y,
                       MaskOp op, Tensor **out, Error *err);
 
-/* Bilinear to the size of `shape` [B,C,h,w], repeated over channels and batch. -> [B,C,h,w] */
-Status mask_reshape(const Tensor *mask, const int64_t shape[4], Tensor **out, Error *err);
 
 /* VAEEncodeForInpaint: grows the rounded mask by a k x k box (k = 0 keeps it), clamps to 0..1 and rounds. */
 Status mask_grow_for_inpaint(const Tensor *mask, int64_t k, Tensor **out, Error *err);

@@ -350,14 +350,6 @@ Status model_forward(const Model *m, const ForwardCall *call, Error *err)
     return prog_run(p, &run, in.args, in.n, out.args, out.n, err);
 }
 
-Status model_program(const Model *m, const ForwardCall *call, const Program **out, Error *err)
-{
-    Program *p = NULL;
-    TRY(program_for(m, call, &p, err));
-    *out = p;
-    return OK;
-}
-
 Status model_cost(const Model *m, const ForwardCall *call, ModelCost *out, Error *err)
 {
     Program *p = NULL;

@@ -107,7 +107,5 @@ typedef struct ModelCost {
     int operations;
 } ModelCost;
 Status model_cost(const Model *m, const ForwardCall *call, ModelCost *out, Error *err);
-/* The planned program itself, for bench; borrowed until the next call. */
-Status model_program(const Model *m, const ForwardCall *call, const Program **out, Error *err);
 
 #endif

@@ -5,23 +5,15 @@
 
 #include "engine/base/mem.h"
 
-static const struct {
-    const char *text;
-    bool slot;
-} kinds[PATCH_KIND_COUNT] = {
-#define PATCH_ROW(kind, text, slot) [kind] = { text, slot },
+static const bool slots[PATCH_KIND_COUNT] = {
+#define PATCH_ROW(kind, slot) [kind] = slot,
     PATCH_MAP(PATCH_ROW)
 #undef PATCH_ROW
 };
 
-const char *patch_kind_name(PatchKind kind)
-{
-    return kinds[kind].text;
-}
-
 bool patch_kind_is_slot(PatchKind kind)
 {
-    return kinds[kind].slot;
+    return slots[kind];
 }
 
 static void patch_fini(Patch *p)

@@ -10,26 +10,25 @@
 #include "engine/base/ref.h"
 #include "engine/base/status.h"
 
-/* kind, what it is called in messages, whether it is a slot. In the golden order. */
+/* kind, whether it is a slot. In the golden order. */
 #define PATCH_MAP(X)                                                                           \
-    X(PATCH_WEIGHTS, "LoRA", false)                /* WeightPatch: changes matrices */         \
-    X(PATCH_ATTENTION, "attention override", true) /* text: the kernel asked for */            \
-    X(PATCH_SAMPLING, "model sampling", true)      /* ModelSampling */                         \
-    X(PATCH_BLOCK, "block patch", false)           /* an object that a model family knows */   \
-    X(PATCH_TOKENS, "style tokens", false)         /* StyleTokens: rows before the text */     \
-    X(PATCH_KV, "reference cache", true)       /* text alone: keys of references are kept */   \
-    X(PATCH_COMPILE, "compile", true)          /* text: the options asked for */               \
-    X(PATCH_GUIDE, "guidance function", false) /* GuidanceHook */                              \
-    X(PATCH_CACHE, "step cache", false)        /* an object that the denoise call asks */
+    X(PATCH_WEIGHTS, false)  /* WeightPatch: changes matrices */                               \
+    X(PATCH_ATTENTION, true) /* text: the kernel asked for */                                  \
+    X(PATCH_SAMPLING, true)  /* ModelSampling */                                               \
+    X(PATCH_BLOCK, false)    /* an object that a model family knows */                         \
+    X(PATCH_TOKENS, false)   /* StyleTokens: rows before the text */                           \
+    X(PATCH_KV, true)        /* text alone: keys of references are kept */                     \
+    X(PATCH_COMPILE, true)   /* text: the options asked for */                                 \
+    X(PATCH_GUIDE, false)    /* GuidanceHook */                                                \
+    X(PATCH_CACHE, false)    /* an object that the denoise call asks */
 
 typedef enum PatchKind {
-#define PATCH_ENUM(kind, text, slot) kind,
+#define PATCH_ENUM(kind, slot) kind,
     PATCH_MAP(PATCH_ENUM)
 #undef PATCH_ENUM
         PATCH_KIND_COUNT
 } PatchKind;
 
-const char *patch_kind_name(PatchKind kind);
 bool patch_kind_is_slot(PatchKind kind);
 
 typedef struct Patch {

@@ -145,12 +145,6 @@ ProgValue prog_temp(Program *p, KDtype t, int ndim, const int64_t *shape)
     return add_root(p, VAL_TEMP, NULL, t, ndim, shape);
 }
 
-ProgValue prog_constant(Program *p, const KView *view)
-{
-    Val v = { .kind = VAL_CONSTANT, .view = *view };
-    return prog_add_val(p, &v);
-}
-
 ProgValue prog_param(Program *p, const KWeight *w)
 {
     int64_t count = w->n * w->k;

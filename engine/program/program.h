@@ -31,8 +31,6 @@ ProgValue prog_input(Program *p, const char *name, KDtype t, int ndim, const int
  * large and kept between runs. A backend with memory of its own copies it like any input. */
 ProgValue prog_borrowed(Program *p, const char *name, KDtype t, int ndim, const int64_t *shape);
 ProgValue prog_temp(Program *p, KDtype t, int ndim, const int64_t *shape);
-/* A constant the engine computed (RoPE table): data is borrowed and must outlive the program. */
-ProgValue prog_constant(Program *p, const KView *view);
 /* A window of `base`: same memory, own shape, strides and offset (elements). */
 ProgValue prog_window(Program *p, ProgValue base, int64_t offset, int ndim,
                       const int64_t *shape, const int64_t *stride);

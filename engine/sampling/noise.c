@@ -74,23 +74,6 @@ void rng_uniform(Rng *r, float *out, int64_t n)
         out[i] = uniform24(r);
 }
 
-void rng_uniform_f64(Rng *r, double *out, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++)
-        out[i] = uniform53(r);
-}
-
-void rng_integers(Rng *r, int64_t low, int64_t high, int64_t *out, int64_t n)
-{
-    uint64_t range = (uint64_t)high - (uint64_t)low;
-
-    for (int64_t i = 0; i < n; i++) {
-        uint64_t v = range >= (UINT64_C(1) << 28) ? rng_u64(r) : rng_u32(r);
-        if (range) v %= range;
-        out[i] = (int64_t)((uint64_t)low + v);
-    }
-}
-
 /* ---- normals, one by one -------------------------------------------------------------------- */
 
 static double normal_short(Rng *r)
@@ -202,31 +185,6 @@ void rng_normal(Rng *r, float *out, int64_t n)
     if (n % BLOCK) {
         rng_uniform(r, out + n - BLOCK, BLOCK);
         transform(out + n - BLOCK, 1);
-    }
-}
-
-static void normal_block_f64(double *d)
-{
-    for (int j = 0; j < HALF; j++) {
-        double radius = sqrt(-2.0 * log(1.0 - d[j])), theta = TWO_PI * d[j + HALF];
-        d[j] = radius * cos(theta);
-        d[j + HALF] = radius * sin(theta);
-    }
-}
-
-void rng_normal_f64(Rng *r, double *out, int64_t n)
-{
-    if (n < BLOCK) {
-        for (int64_t i = 0; i < n; i++)
-            out[i] = normal_short(r);
-        return;
-    }
-    rng_uniform_f64(r, out, n);
-    for (int64_t i = 0; i + BLOCK <= n; i += BLOCK)
-        normal_block_f64(out + i);
-    if (n % BLOCK) {
-        rng_uniform_f64(r, out + n - BLOCK, BLOCK);
-        normal_block_f64(out + n - BLOCK);
     }
 }
 

@@ -22,11 +22,7 @@ uint32_t rng_u32(Rng *r);
 uint64_t rng_u64(Rng *r); /* the first word is the high half */
 /* In [0,1), 24 bits. */
 void rng_uniform(Rng *r, float *out, int64_t n);
-void rng_uniform_f64(Rng *r, double *out, int64_t n);
-/* In [low, high). */
-void rng_integers(Rng *r, int64_t low, int64_t high, int64_t *out, int64_t n);
 void rng_normal(Rng *r, float *out, int64_t n);
-void rng_normal_f64(Rng *r, double *out, int64_t n);
 
 /* The NOISE value. */
 typedef struct Noise {

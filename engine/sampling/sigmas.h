@@ -101,24 +101,6 @@ Status sigmas_set_first(const Tensor *s, double sigma, Tensor **out, Error *err)
 Status sigmas_extend(const Tensor *s, int64_t steps, double start, double end,
                      const char *spacing, Tensor **out, Error *err);
 
-/* FlowMatchEulerDiscreteScheduler of the diffusers library. */
-typedef enum FlowSpread { FLOW_PLAIN, FLOW_KARRAS, FLOW_EXPONENTIAL, FLOW_BETA } FlowSpread;
-typedef struct FlowMatch {
-    int64_t train_steps; /* 1000 */
-    double shift;        /* 1 */
-    bool dynamic;        /* use_dynamic_shifting; needs mu */
-    bool linear_shift;   /* time_shift_type "linear" rather than "exponential" */
-    bool has_mu;
-    double mu;
-    double terminal; /* shift_terminal; 0 = none */
-    FlowSpread spread;
-    bool invert;
-} FlowMatch;
-/* steps values plus the closing one; timesteps (may be NULL) gets the steps values sigma * train_steps.
- * input: the user's sigmas [steps], or NULL. Errors: E_MISSING for dynamic without mu. */
-Status sigmas_flow_match(const FlowMatch *f, int64_t steps, const Tensor *input, Tensor **out,
-                         Tensor **timesteps, Error *err);
-
 /* Inverse of the regularised incomplete beta function. */
 double sigmas_beta_inverse(double a, double b, double p);
 

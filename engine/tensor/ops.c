@@ -59,18 +59,6 @@ void tensor_mask_mix(Tensor *out, const Tensor *x, const Tensor *z, const Tensor
     EACH(out, p[i] * m[i] + q[i] * (1.0f - m[i]));
 }
 
-void tensor_lerp(Tensor *out, const Tensor *x, const Tensor *y, float w)
-{
-    const float *p = tensor_f32(x), *q = tensor_f32(y);
-    EACH(out, p[i] + (q[i] - p[i]) * w);
-}
-
-void tensor_clamp(Tensor *out, const Tensor *x, float lo, float hi)
-{
-    const float *p = tensor_f32(x);
-    EACH(out, p[i] < lo ? lo : p[i] > hi ? hi : p[i]);
-}
-
 double tensor_sum(const Tensor *x)
 {
     const float *p = tensor_f32(x);
@@ -79,26 +67,6 @@ double tensor_sum(const Tensor *x)
     for (int64_t i = 0; i < n; i++)
         sum += (double)p[i];
     return sum;
-}
-
-double tensor_dot(const Tensor *x, const Tensor *y)
-{
-    const float *p = tensor_f32(x), *q = tensor_f32(y);
-    int64_t n = tensor_count(x);
-    double sum = 0;
-    for (int64_t i = 0; i < n; i++)
-        sum += (double)p[i] * (double)q[i];
-    return sum;
-}
-
-float tensor_max_abs(const Tensor *x)
-{
-    const float *p = tensor_f32(x);
-    int64_t n = tensor_count(x);
-    float most = 0;
-    for (int64_t i = 0; i < n; i++)
-        most = fabsf(p[i]) > most ? fabsf(p[i]) : most;
-    return most;
 }
 
 bool tensor_is_zero(const Tensor *x)

@@ -23,15 +23,9 @@ void tensor_axby(Tensor *out, const Tensor *x, float a, const Tensor *z, float b
 void tensor_add_scaled(Tensor *out, const Tensor *x, float a);
 /* out = x * mask + z * (1 - mask) */
 void tensor_mask_mix(Tensor *out, const Tensor *x, const Tensor *z, const Tensor *mask);
-/* out = x + (y - x) * w */
-void tensor_lerp(Tensor *out, const Tensor *x, const Tensor *y, float w);
-/* out = x limited to [lo, hi]; NaN stays */
-void tensor_clamp(Tensor *out, const Tensor *x, float lo, float hi);
 
 /* Reductions in double over the elements in order. */
 double tensor_sum(const Tensor *x);
-double tensor_dot(const Tensor *x, const Tensor *y);
-float tensor_max_abs(const Tensor *x);
 bool tensor_is_zero(const Tensor *x);
 /* |x - y| / |y| in the 2-norm, infinity when only |y| is 0; for tests and `weft verify`. */
 double tensor_distance(const Tensor *x, const Tensor *y);

@@ -189,11 +189,6 @@ bool tensor_same_shape(const Tensor *a, const Tensor *b)
            !memcmp(a->shape, b->shape, (size_t)a->ndim * sizeof *a->shape);
 }
 
-KView tensor_view(const Tensor *t)
-{
-    return k_view(t->data, t->dtype, t->ndim, t->shape);
-}
-
 /* "[1, 128] F32" at buf + at; returns the new end. */
 static size_t describe(char *buf, size_t size, size_t at, int ndim, const int64_t *shape,
                        KDtype t)
@@ -208,35 +203,4 @@ static size_t describe(char *buf, size_t size, size_t at, int ndim, const int64_
 void tensor_describe(const Tensor *t, char *buf, size_t size)
 {
     if (size) describe(buf, size, 0, t->ndim, t->shape, t->dtype);
-}
-
-static Status status_of(KResult r)
-{
-    switch (r) {
-    case K_OK:
-        return OK;
-    case K_BAD_SHAPE:
-        return E_SHAPE;
-    case K_BAD_DTYPE:
-        return E_TYPE;
-    case K_UNSUPPORTED:
-        return E_UNSUPPORTED;
-    default:
-        return E_INTERNAL;
-    }
-}
-
-Status tensor_kernel_status(KResult r, const char *op, const KView *views, int n, Error *err)
-{
-    char text[320] = "";
-    size_t at = 0;
-
-    if (r == K_OK) return OK;
-    for (int i = 0; i < n && i < 6; i++) {
-        if (!views[i].data) continue;
-        if (at) at += (size_t)snprintf(text + at, sizeof text - at, ", ");
-        if (at + 1 >= sizeof text) break;
-        at = describe(text, sizeof text, at, views[i].ndim, views[i].shape, views[i].dtype);
-    }
-    return error_set(err, status_of(r), "%s(%s): %s", op, text, k_result_message(r));
 }

@@ -24,7 +24,8 @@ Status tensor_new(KDtype dtype, int ndim, const int64_t *shape, Tensor **out, Er
 Status tensor_zeros(KDtype dtype, int ndim, const int64_t *shape, Tensor **out, Error *err);
 Status tensor_clone(const Tensor *t, Tensor **out, Error *err);
 /* Same data under another shape of equal count; takes a reference on t's memory. */
-Status tensor_reshape(const Tensor *t, int ndim, const int64_t *shape, Tensor **out, Error *err);
+Status tensor_reshape(const Tensor *t, int ndim, const int64_t *shape, Tensor **out,
+                      Error *err);
 /* Items [first, first+count) of the first dimension, sharing memory. */
 Status tensor_slice(const Tensor *t, int64_t first, int64_t count, Tensor **out, Error *err);
 /* Concatenation along one dimension; the other dimensions must agree. */
@@ -41,7 +42,6 @@ static inline void tensor_unref(const Tensor *t)
 
 int64_t tensor_count(const Tensor *t);
 bool tensor_same_shape(const Tensor *a, const Tensor *b);
-KView tensor_view(const Tensor *t);
 /* "[1, 128, 6, 8] F32" into buf. */
 void tensor_describe(const Tensor *t, char *buf, size_t size);
 
@@ -49,8 +49,5 @@ static inline float *tensor_f32(const Tensor *t)
 {
     return (float *)t->data;
 }
-
-/* A kernel's result in words: names the operation and the shapes of up to 6 views. */
-Status tensor_kernel_status(KResult r, const char *op, const KView *views, int n, Error *err);
 
 #endif

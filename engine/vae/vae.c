@@ -5,10 +5,10 @@
 #include <string.h>
 
 #include "engine/base/mem.h"
+#include "engine/imaging/tiling.h"
 #include "engine/tensor/ops.h"
 #include "engine/vae/names.h"
 #include "engine/vae/net.h"
-#include "engine/imaging/tiling.h"
 
 enum { PROGRAMS_KEPT = 6 };
 
@@ -389,27 +389,17 @@ VaeTiles vae_tiles_from_pixels(const Vae *v, int64_t tile, int64_t overlap)
 
 /* ---- cost -------------------------------------------------------------------------------------------------------- */
 
-static Status cost(const Vae *v, bool decoder, int64_t h, int64_t w, VaeCost *out, Error *err)
+Status vae_decode_cost(const Vae *v, int64_t height, int64_t width, VaeCost *out, Error *err)
 {
+    int64_t h = height / v->dims.ratio, w = width / v->dims.ratio;
     Program *p = NULL;
 
     if (h < 1 || w < 1)
         return error_set(err, E_SHAPE, "a picture smaller than one latent cell");
-    TRY(program_for(opened(v), decoder, h, w, &p, err));
+    TRY(program_for(opened(v), true, h, w, &p, err));
     *out = (VaeCost){ .arena_bytes = prog_arena_bytes(p),
                       .weight_bytes = prog_weight_bytes(p),
                       .flops = prog_flops(p),
                       .operations = prog_op_count(p) };
     return OK;
-}
-
-Status vae_decode_cost(const Vae *v, int64_t height, int64_t width, VaeCost *out, Error *err)
-{
-    return cost(v, true, height / v->dims.ratio, width / v->dims.ratio, out, err);
-}
-
-Status vae_encode_cost(const Vae *v, int64_t height, int64_t width, VaeCost *out, Error *err)
-{
-    return cost(v, false, height / v->dims.ratio * v->dims.ratio,
-                width / v->dims.ratio * v->dims.ratio, out, err);
 }

@@ -49,13 +49,12 @@ Status vae_decode_tiled(const Vae *v, const Tensor *latent, const VaeTiles *t, T
 /* Decoding tiles from a node's pixels: an overlap above a quarter of the tile is cut to that. */
 VaeTiles vae_tiles_from_pixels(const Vae *v, int64_t tile, int64_t overlap);
 
-/* What one decode or encode of a picture of height x width pixels costs; builds, does not run. */
+/* What one decode of a picture of height x width pixels costs; builds, does not run. */
 typedef struct VaeCost {
     size_t arena_bytes, weight_bytes;
     double flops;
     int operations;
 } VaeCost;
 Status vae_decode_cost(const Vae *v, int64_t height, int64_t width, VaeCost *out, Error *err);
-Status vae_encode_cost(const Vae *v, int64_t height, int64_t width, VaeCost *out, Error *err);
 
 #endif

@@ -8,18 +8,10 @@ typedef double PeakLoop(int64_t rounds);
 
 const char *cpu_peak_name(CpuPeak kind)
 {
-#define NAME(name, text, unit) text,
+#define NAME(name, text) text,
     static const char *const names[] = { CPU_PEAK_MAP(NAME) };
 #undef NAME
     return (unsigned)kind < CPU_PEAK_COUNT ? names[kind] : "unknown";
-}
-
-const char *cpu_peak_unit(CpuPeak kind)
-{
-#define UNIT(name, text, unit) unit,
-    static const char *const units[] = { CPU_PEAK_MAP(UNIT) };
-#undef UNIT
-    return (unsigned)kind < CPU_PEAK_COUNT ? units[kind] : "unknown";
 }
 
 static double seconds(void)

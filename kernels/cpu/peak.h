@@ -4,22 +4,21 @@
 
 #include "kernels/kernels.h"
 
-/* name, text, unit */
+/* name, text */
 #define CPU_PEAK_MAP(X)                                                                        \
-    X(CPU_PEAK_F32, "fp32 FMA", "FLOP/s")          /* widest vectors there are */              \
-    X(CPU_PEAK_BF16, "bf16 dot product", "FLOP/s") /* AVX-512 vdpbf16ps */                     \
-    X(CPU_PEAK_AMX, "bf16 AMX tiles", "FLOP/s")    /* tdpbf16ps, operands in registers */      \
-    X(CPU_PEAK_READ, "memory read", "B/s")
+    X(CPU_PEAK_F32, "fp32 FMA")          /* widest vectors there are */                        \
+    X(CPU_PEAK_BF16, "bf16 dot product") /* AVX-512 vdpbf16ps */                               \
+    X(CPU_PEAK_AMX, "bf16 AMX tiles")    /* tdpbf16ps, operands in registers */                \
+    X(CPU_PEAK_READ, "memory read")
 
 typedef enum CpuPeak {
-#define CPU_PEAK_ENUM(name, text, unit) name,
+#define CPU_PEAK_ENUM(name, text) name,
     CPU_PEAK_MAP(CPU_PEAK_ENUM)
 #undef CPU_PEAK_ENUM
         CPU_PEAK_COUNT
 } CpuPeak;
 
 const char *cpu_peak_name(CpuPeak kind);
-const char *cpu_peak_unit(CpuPeak kind);
 
 /*
  * Best of several runs of about 20 ms on `threads` threads. memory, size: what CPU_PEAK_READ reads; take

@@ -148,10 +148,6 @@ static void test_table(void **state)
     assert_true(((const float *)kw.data)[4] == 5);
     assert_ok(weights_matrix(net, "fc.weight", 2, 3, &kw, &err), &err);
     assert_null(kw.scale); /* no mark, no scale */
-    assert_ok(weights_vector(net, "norm", 6, false, &v, &err), &err);
-    assert_true(((const float *)v.data)[5] == 6);
-    assert_ok(weights_vector(net, "absent", 6, true, &v, &err), &err);
-    assert_null(v.data);
     assert_ok(weights_view(net, "norm", &v, &err), &err);
     assert_int_equal(v.dtype, K_BF16);
     weights_release(net);

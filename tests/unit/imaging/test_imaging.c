@@ -227,17 +227,6 @@ static Status run_solid(Case *c, Error *err)
                       int_param(c, "height"), &c->out[0], err);
 }
 
-static Status run_reshape(Case *c, Error *err)
-{
-    Tensor *x = in_tensor(c, "mask");
-    int64_t shape[4];
-    for (size_t i = 0; i < 4; i++)
-        shape[i] = (int64_t)json_double(json_at(json_get(c->params, "shape"), i));
-    Status s = mask_reshape(x, shape, &c->out[0], err);
-    tensor_unref(x);
-    return s;
-}
-
 static Status run_image_batch(Case *c, Error *err)
 {
     Tensor *a = in_tensor(c, "image1"), *b = in_tensor(c, "image2");
@@ -299,7 +288,6 @@ static const Op ops[] = {
     { "ThresholdMask", run_threshold, 1e-6 },
     { "CropMask", run_crop_mask, 1e-6 },
     { "SolidMask", run_solid, 1e-6 },
-    { "reshape_mask", run_reshape, 2e-6 },
     { "ImageBatch", run_image_batch, 2e-6 },
     { "ImageInvert", run_image_invert, 1e-6 },
     { "EmptyImage", run_empty_image, 1e-6 },

@@ -14,15 +14,15 @@ enum { NETS_MAX = 2, PLACES_MAX = 64 };
 
 /* ---- a stand-in for the VAE ----------------------------------------------------------------------------- */
 
-typedef struct StubVae {
+typedef struct ProjectionVae {
     Ref ref;
     Tensor *proj; /* [16, 3] */
-} StubVae;
+} ProjectionVae;
 
 /* z = proj times the mean colours of 8 x 8 blocks, in -1..1. */
-static Status stub_encode(const void *vae, const Tensor *image, Tensor **out, Error *err)
+static Status projection_encode(const void *vae, const Tensor *image, Tensor **out, Error *err)
 {
-    const StubVae *v = vae;
+    const ProjectionVae *v = vae;
     int64_t h = image->shape[1] / 8, w = image->shape[2] / 8, c = v->proj->shape[0];
 
     TRY(tensor_new(K_F32, 4, (int64_t[]){ image->shape[0], c, h, w }, out, err));
@@ -41,9 +41,9 @@ static Status stub_encode(const void *vae, const Tensor *image, Tensor **out, Er
     return OK;
 }
 
-static void stub_destroy(void *object)
+static void projection_destroy(void *object)
 {
-    StubVae *v = object;
+    ProjectionVae *v = object;
     tensor_unref(v->proj);
     mem_free(v);
 }
@@ -59,7 +59,7 @@ typedef struct Case {
     const Json *chain[NETS_MAX];
     int n;
     Tensor *x, *context, *timestep, *guidance, *pooled;
-    StubVae *vae;
+    ProjectionVae *vae;
 } Case;
 
 static JsonDoc *index_doc;
@@ -122,7 +122,7 @@ static void open_control(Case *c, int k, const Json *element)
                        .image = masked ? masked : image,
                        .mask = keep,
                        .vae = c->vae,
-                       .encode = stub_encode,
+                       .encode = projection_encode,
                        .strength = param_number(element, "strength", 1),
                        .start = param_number(element, "start", 0),
                        .end = param_number(element, "end", 1) };
@@ -146,11 +146,11 @@ static void open_case(Case *c, const char *name, const Json *params, bool exact)
     c->base = open_tiny("base.weights_bf16");
     assert_ok(model_open(c->host, c->base, "base", &c->model, &err), &err);
     c->vae = mem_calloc(1, sizeof *c->vae);
-    ref_init(&c->vae->ref, stub_destroy);
+    ref_init(&c->vae->ref, projection_destroy);
     vector_path("controlnet/stub_vae.safetensors", path, sizeof path);
-    Weights *stub = open_file(path);
-    c->vae->proj = load(stub, weights_name(stub, 0));
-    weights_unref(stub);
+    Weights *projection = open_file(path);
+    c->vae->proj = load(projection, weights_name(projection, 0));
+    weights_unref(projection);
     for (const Json *e = json_first(json_get(params, "chain")); e; e = json_next(e))
         open_control(c, c->n++, e);
     c->x = load(c->data, "in.x");

@@ -19,43 +19,24 @@ static void same_bits(const Json *item, const void *got, const Tensor *want, siz
 static void check_randn(const Json *item, const Tensor *want)
 {
     int64_t n = tensor_count(want);
-    void *got = mem_alloc((size_t)n * 8);
+    float *got = mem_alloc((size_t)n * sizeof *got);
     Rng rng;
 
     rng_init(&rng, num_u64(item, "seed"));
-    if (want->dtype == K_F64)
-        rng_normal_f64(&rng, got, n);
-    else
-        rng_normal(&rng, got, n);
-    same_bits(item, got, want, want->dtype == K_F64 ? 8 : 4);
+    rng_normal(&rng, got, n);
+    same_bits(item, got, want, sizeof *got);
     mem_free(got);
 }
 
 static void check_rand(const Json *item, const Tensor *want)
 {
     int64_t n = tensor_count(want);
-    void *got = mem_alloc((size_t)n * 8);
+    float *got = mem_alloc((size_t)n * sizeof *got);
     Rng rng;
 
     rng_init(&rng, num_u64(item, "seed"));
-    if (want->dtype == K_F64)
-        rng_uniform_f64(&rng, got, n);
-    else
-        rng_uniform(&rng, got, n);
-    same_bits(item, got, want, want->dtype == K_F64 ? 8 : 4);
-    mem_free(got);
-}
-
-static void check_randint(const Json *item, const Tensor *want)
-{
-    int64_t n = tensor_count(want), low = (int64_t)num(item, "low", 0), high = 0;
-    int64_t *got = mem_alloc((size_t)n * 8);
-    Rng rng;
-
-    if (!json_int64(json_get(item, "high"), &high)) fail_msg("high is no integer");
-    rng_init(&rng, num_u64(item, "seed"));
-    rng_integers(&rng, low, high, got, n);
-    same_bits(item, got, want, 8);
+    rng_uniform(&rng, got, n);
+    same_bits(item, got, want, sizeof *got);
     mem_free(got);
 }
 
@@ -128,22 +109,27 @@ static void check_brownian(const Vectors *v, const Json *item, const Tensor *wan
     tensor_unref(raw);
 }
 
-static void check_case(const Vectors *v, const Json *item)
+/* Integers and float64 stand in the vectors, too; nothing in the engine draws them. */
+static bool check_case(const Vectors *v, const Json *item)
 {
+    bool known = !strcmp(text(item, "op"), "brownian");
     static const struct {
         const char *op;
         void (*check)(const Json *, const Tensor *);
     } checks[] = { { "randn", check_randn },
                    { "rand", check_rand },
-                   { "randint", check_randint },
                    { "randn_sequence", check_sequence },
                    { "prepare_noise", check_prepare } };
     Tensor *want = vectors_at(v, item, "tensor");
 
-    if (!strcmp(text(item, "op"), "brownian")) check_brownian(v, item, want);
-    for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++)
-        if (!strcmp(text(item, "op"), checks[i].op)) checks[i].check(item, want);
+    if (known) check_brownian(v, item, want);
+    for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++) {
+        if (strcmp(text(item, "op"), checks[i].op) || want->dtype != K_F32) continue;
+        checks[i].check(item, want);
+        known = true;
+    }
     tensor_unref(want);
+    return known;
 }
 
 static void noise_vectors(void **state)
@@ -153,9 +139,9 @@ static void noise_vectors(void **state)
 
     (void)state;
     vectors_open(&v, "noise", "noise");
-    for (const Json *c = json_first(json_get(json_root(v.json), "cases")); c;
-         c = json_next(c), cases++)
-        check_case(&v, c);
+    for (const Json *c = json_first(json_get(json_root(v.json), "cases")); c; c = json_next(c))
+        cases += check_case(&v, c);
+    assert_true(cases > 50);
     print_message("noise: %zu cases, bit for bit\n", cases);
     vectors_close(&v);
 }

@@ -75,26 +75,11 @@ static void elementwise_loops_give_their_formulas(void **state)
     assert_true(tensor_f32(y)[2] == 2 && tensor_f32(y)[3] == 7);
     tensor_axby(y, x, 3, y, -1);
     assert_true(tensor_f32(y)[3] == 2);
-    tensor_lerp(y, x, y, 0.5f);
-    assert_true(tensor_f32(y)[3] == 2.5f);
-    tensor_clamp(y, x, 1, 3);
-    assert_true(tensor_sum(y) == 1 + 1 + 2 + 3 + 3);
-    assert_true(tensor_dot(x, x) == 30 && tensor_max_abs(x) == 4);
+    assert_true(tensor_sum(x) == 10);
     assert_true(tensor_distance(x, x) == 0);
     tensor_unref(x);
     tensor_unref(y);
     tensor_unref(m);
-}
-
-static void a_kernel_result_is_worded_with_shapes(void **state)
-{
-    (void)state;
-    Error err = { 0 };
-    float data[6];
-    KView v = k_view(data, K_F32, 2, (int64_t[]){ 2, 3 });
-    assert_int_equal(tensor_kernel_status(K_OK, "add", &v, 1, &err), OK);
-    assert_int_equal(tensor_kernel_status(K_BAD_SHAPE, "add", &v, 1, &err), E_SHAPE);
-    assert_non_null(strstr(err.message, "add([2, 3] F32)"));
 }
 
 int main(int argc, char **argv)
@@ -104,7 +89,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(slices_and_reshapes_share_memory_and_outlive_their_source),
         cmocka_unit_test(concatenation_along_any_dimension),
         cmocka_unit_test(elementwise_loops_give_their_formulas),
-        cmocka_unit_test(a_kernel_result_is_worded_with_shapes),
     };
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests_name("tensor", tests, NULL, NULL);
