@@ -37,6 +37,27 @@ static const GraphNode *node_of(const Fixer *x, int node)
     return &x->graph->nodes[node];
 }
 
+/* The link leads to an output that exists and that the input takes: others may read the same. */
+static bool link_is_good(const Fixer *x, const GraphNode *n, const GraphInput *in)
+{
+    const GraphNode *from = in->origin >= 0 ? node_of(x, in->origin) : NULL;
+    const Socket *row = n->def ? node_input(n->def, in->name, NULL) : NULL;
+    int slot;
+
+    if (in->fault != LINK_OK || !from) return false;
+    if (!from->def) return true;
+    if (!graph_slot(from, in->slot, &slot)) return false;
+    return !row || socket_types_match(socket_type_name(&from->def->outputs[slot]),
+                                      socket_type_name(row));
+}
+
+static bool reads_well(const Fixer *x, const GraphNode *n)
+{
+    for (int k = 0; k < n->n_inputs; k++)
+        if (n->inputs[k].is_link && !link_is_good(x, n, &n->inputs[k])) return false;
+    return true;
+}
+
 /* Marks a node and all whose results go into it, over however many others. */
 static void mark_sources(Fixer *x, int node)
 {
@@ -147,6 +168,14 @@ static bool fix_value(Fixer *x, const Finding *f)
     return true;
 }
 
+/* Every value stands in the file: none is a default, which another class may have otherwise. */
+static bool stores_all(const GraphNode *n)
+{
+    for (int k = 0; k < n->n_inputs; k++)
+        if (!n->inputs[k].is_link && !n->inputs[k].source) return false;
+    return true;
+}
+
 static bool fix_class(Fixer *x, const Finding *f)
 {
     const Json *source = node_of(x, f->node)->source;
@@ -154,7 +183,7 @@ static bool fix_class(Fixer *x, const Finding *f)
     Str text = { 0 };
     bool good;
 
-    if (!f->want) return false;
+    if (!f->want || !stores_all(node_of(x, f->node))) return false;
     json_write_string(&text, f->want, strlen(f->want));
     good = replace(x, name, &text);
     str_fini(&text);
@@ -268,24 +297,40 @@ static bool fix_suppression(Fixer *x, const Finding *f)
 
 /* ---- nodes of API documents -------------------------------------------------------------- */
 
+static const GraphInput *input_of(const Fixer *x, const Use *use)
+{
+    return &node_of(x, use->node)->inputs[use->input];
+}
+
 /* Consumers read what the node itself read. */
 static bool api_take_out(Fixer *x, int node)
 {
     const GraphNode *gone = node_of(x, node);
 
-    for (int i = 0; i < x->graph->count; i++)
-        for (int k = 0; k < node_of(x, i)->n_inputs; k++) {
-            const GraphInput *in = &node_of(x, i)->inputs[k], *from;
-            const char *name;
-            int slot;
-            if (!in->is_link || in->origin != node) continue;
-            if (!graph_slot(gone, in->slot, &slot)) return false;
-            name = fix_input_of(gone->def, gone->def->outputs[slot].type);
-            from = name ? graph_input(gone, name) : NULL;
-            if (!from || from->origin == node || !copy_over(x, in->raw, from->raw))
-                return false; /* also one that reads itself: nothing is before it */
-        }
+    for (int i = x->use_at[node]; i < x->use_at[node + 1]; i++) {
+        const GraphInput *in = input_of(x, &x->uses[i]), *from;
+        const char *name;
+        int slot;
+        if (!graph_slot(gone, in->slot, &slot)) return false;
+        name = fix_input_of(gone->def, gone->def->outputs[slot].type);
+        from = name ? graph_input(gone, name) : NULL;
+        if (!from || !from->is_link || from->origin == node ||
+            !copy_over(x, in->raw, from->raw))
+            return false; /* also one that reads itself: nothing is before it */
+    }
     json_edit_remove(x->edit, gone->source);
+    return true;
+}
+
+/* Consumers, which are unused as well, lose the input. */
+static bool api_delete(Fixer *x, int node)
+{
+    for (int i = x->use_at[node]; i < x->use_at[node + 1]; i++) {
+        if (x->uses[i].node == node) continue;
+        if (!input_of(x, &x->uses[i])->raw) return false;
+        json_edit_remove(x->edit, input_of(x, &x->uses[i])->raw);
+    }
+    json_edit_remove(x->edit, node_of(x, node)->source);
     return true;
 }
 
@@ -297,9 +342,26 @@ static bool api_rewire(Fixer *x, int node, int like)
     return to && from && copy_over(x, to->raw, from->raw);
 }
 
+/* Who reads the model of the chain's last node, but for the chain's own nodes, reads that of the new last one. */
+static bool api_move_readers(Fixer *x, const Chain *c)
+{
+    int old_end = c->old[c->count - 1], end = c->now[c->count - 1];
+    int slot = fix_output_of(node_of(x, old_end)->def, SOCK_MODEL), at;
+
+    for (int i = x->use_at[old_end]; i < x->use_at[old_end + 1]; i++) {
+        const GraphInput *in = input_of(x, &x->uses[i]);
+        const GraphNode *reader = node_of(x, x->uses[i].node);
+        bool inside = false;
+        for (int n = 0; n < c->count; n++)
+            inside |= node_of(x, c->old[n]) == reader && in == fix_model_input(reader);
+        if (inside || !graph_slot(node_of(x, old_end), in->slot, &at) || at != slot) continue;
+        if (!write_link(x, in->raw, end)) return false;
+    }
+    return true;
+}
+
 static bool api_reorder(Fixer *x, const Chain *c)
 {
-    int last = c->count - 1, old_end = c->old[last], end = c->now[last];
     const GraphInput *top = fix_model_input(node_of(x, c->old[0]));
 
     for (int i = 0; i < c->count; i++) {
@@ -308,27 +370,16 @@ static bool api_reorder(Fixer *x, const Chain *c)
         if (i == 0 && !copy_over(x, in->raw, top->raw)) return false;
         if (i > 0 && !write_link(x, in->raw, c->now[i - 1])) return false;
     }
-    if (end == old_end) return true;
-    for (int i = 0; i < x->graph->count; i++)
-        for (int k = 0; k < node_of(x, i)->n_inputs; k++) {
-            const GraphInput *in = &node_of(x, i)->inputs[k];
-            int slot = fix_output_of(node_of(x, old_end)->def, SOCK_MODEL), at;
-            bool inside = false;
-            if (!in->is_link || in->origin != old_end) continue;
-            for (int n = 0; n < c->count; n++)
-                inside |= c->old[n] == i && in == fix_model_input(node_of(x, i));
-            if (inside || !graph_slot(node_of(x, old_end), in->slot, &at) || at != slot)
-                continue;
-            if (!write_link(x, in->raw, end)) return false;
-        }
-    return true;
+    return c->now[c->count - 1] == c->old[c->count - 1] || api_move_readers(x, c);
 }
 
 /* ---- nodes ------------------------------------------------------------------------------- */
 
 static bool fix_take_out(Fixer *x, const Finding *f)
 {
-    if (f->other < 0 || !node_of(x, f->node)->def) return false;
+    const GraphNode *n = node_of(x, f->node);
+
+    if (f->other < 0 || !n->def || !reads_well(x, n)) return false;
     return x->graph->drawing ? fix_ui_take_out(x, f->node) : api_take_out(x, f->node);
 }
 
@@ -356,16 +407,14 @@ static bool is_whole(const CheckReport *r)
 static bool fix_unused(Fixer *x, const Finding *f)
 {
     if (!x->whole) return false;
-    if (x->graph->drawing) return fix_ui_delete(x, f->node);
-    json_edit_remove(x->edit, node_of(x, f->node)->source);
-    return true;
+    return x->graph->drawing ? fix_ui_delete(x, f->node) : api_delete(x, f->node);
 }
 
 static bool fix_branch(Fixer *x, const Finding *f)
 {
     const GraphInput *from = f->other >= 0 ? fix_model_input(node_of(x, f->other)) : NULL;
 
-    if (!from) return false;
+    if (!from || !reads_well(x, node_of(x, f->other))) return false;
     mark_sources(x, from->origin);
     if (x->seen[f->node]) return false; /* it would be a circle */
     return x->graph->drawing ? fix_ui_rewire(x, f->node, f->other)
@@ -419,6 +468,7 @@ static bool may_stand_so(Fixer *x, const Chain *c)
 {
     for (int i = 0; i < c->count; i++) {
         const GraphNode *n = node_of(x, c->now[i]);
+        if (!reads_well(x, n)) return false;
         for (int k = 0; k < n->n_inputs; k++) {
             const GraphInput *in = &n->inputs[k];
             if (!in->is_link || in->origin < 0 || in == fix_model_input(n)) continue;
@@ -430,13 +480,24 @@ static bool may_stand_so(Fixer *x, const Chain *c)
     return true;
 }
 
+static int place_in(const int *list, int count, int node)
+{
+    int i = 0;
+
+    while (i < count && list[i] != node)
+        i++;
+    return i;
+}
+
 static bool fix_order(Fixer *x, const Finding *f)
 {
     Chain c;
 
     if (rank_of(node_of(x, f->node)) < 0 || !find_chain(x, f->node, &c)) return false;
     sort_chain(x, &c);
-    if (memcmp(c.old, c.now, (size_t)c.count * sizeof *c.old) == 0) return false;
+    if (place_in(c.old, c.count, f->other) >= c.count ||
+        place_in(c.now, c.count, f->node) > place_in(c.now, c.count, f->other))
+        return false; /* the node that stands wrong to it is elsewhere, or of the same rank */
     if (!may_stand_so(x, &c)) return false;
     return x->graph->drawing ? fix_ui_reorder(x, &c) : api_reorder(x, &c);
 }
@@ -483,19 +544,46 @@ static bool is_shared(const Fixer *x, int node)
 
 static void count_readers(Fixer *x)
 {
-    for (int i = 0; i < x->graph->count; i++)
+    for (int i = 0; i < x->graph->count; i++) {
+        const GraphNode *from = node_of(x, i);
         x->reader[i] = -1;
-    for (int i = 0; i < x->graph->count; i++)
-        for (int k = 0; k < node_of(x, i)->n_inputs; k++) {
-            const GraphInput *in = &node_of(x, i)->inputs[k];
-            const GraphNode *from =
-                in->is_link && in->origin >= 0 ? node_of(x, in->origin) : NULL;
+        for (int k = x->use_at[i]; k < x->use_at[i + 1] && from->def; k++) {
             int slot;
-            if (!from || !from->def || !graph_slot(from, in->slot, &slot)) continue;
+            if (!graph_slot(from, input_of(x, &x->uses[k])->slot, &slot)) continue;
             if (from->def->outputs[slot].type != SOCK_MODEL) continue;
-            x->readers[in->origin]++;
-            x->reader[in->origin] = i;
+            x->readers[i]++;
+            x->reader[i] = x->uses[k].node;
         }
+    }
+}
+
+/* Origin of an input's link; -1 = none. */
+static int origin_of(const GraphInput *in)
+{
+    return in->is_link ? in->origin : -1;
+}
+
+/* Sorts the links by where they come from, by counting. */
+static bool list_uses(Fixer *x)
+{
+    const Graph *g = x->graph;
+    int total = 0;
+
+    for (int i = 0; i < g->count; i++)
+        for (int k = 0; k < node_of(x, i)->n_inputs; k++) {
+            int from = origin_of(&node_of(x, i)->inputs[k]);
+            if (from >= 0) x->use_at[from]++, total++;
+        }
+    x->uses = mem_calloc((size_t)total + 1, sizeof *x->uses);
+    if (!x->uses) return false;
+    for (int i = 0; i < g->count; i++)
+        x->use_at[i + 1] += x->use_at[i];
+    for (int i = g->count - 1; i >= 0; i--)
+        for (int k = node_of(x, i)->n_inputs - 1; k >= 0; k--) {
+            int from = origin_of(&node_of(x, i)->inputs[k]);
+            if (from >= 0) x->uses[--x->use_at[from]] = (Use){ i, k };
+        }
+    return true;
 }
 
 Status fixer_new(const CheckReport *report, JsonEdit *edit, Fixer **out, Error *err)
@@ -507,12 +595,14 @@ Status fixer_new(const CheckReport *report, JsonEdit *edit, Fixer **out, Error *
         x->edit = edit;
         x->report = report;
         x->graph = report->graph;
+        x->use_at = mem_calloc(n, sizeof *x->use_at);
         x->readers = mem_calloc(n, sizeof *x->readers);
         x->reader = mem_calloc(n, sizeof *x->reader);
         x->todo = mem_calloc(n, sizeof *x->todo);
         x->seen = mem_calloc(n, sizeof *x->seen);
     }
-    if (!x || !x->readers || !x->reader || !x->todo || !x->seen) {
+    if (!x || !x->use_at || !x->readers || !x->reader || !x->todo || !x->seen ||
+        !list_uses(x)) {
         fixer_free(x);
         return error_set(err, E_NOMEM, "out of memory");
     }
@@ -526,6 +616,8 @@ Status fixer_new(const CheckReport *report, JsonEdit *edit, Fixer **out, Error *
 void fixer_free(Fixer *x)
 {
     if (!x) return;
+    mem_free(x->uses);
+    mem_free(x->use_at);
     mem_free(x->readers);
     mem_free(x->reader);
     mem_free(x->todo);

@@ -6,12 +6,19 @@
 
 enum { FIX_CHAIN_MAX = 256 };
 
+/* An input that is linked to a node. */
+typedef struct Use {
+    int node, input;
+} Use;
+
 struct Fixer {
     JsonEdit *edit; /* borrowed */
     const CheckReport *report;
     const Graph *graph;
     bool whole;   /* no wire is broken */
     bool plain;   /* UI: table and both ends agree about every wire */
+    Use *uses;    /* owned: those of node i from use_at[i] up to use_at[i + 1] */
+    int *use_at;  /* owned */
     int *readers; /* owned, per node: inputs that read its model */
     int *reader;  /* owned, per node: one of these nodes, -1 = none */
     int *todo;    /* owned, per node: mark_sources' list */

@@ -212,6 +212,7 @@ static bool is_plain_wire(const Json *wire, const Map *nodes, const Map *named, 
     bool leaves = strcmp(target, "-20") == 0;
 
     if (!add_id(wires, field(wire, LINK_ID), wire)) return false;
+    if (ui_int(field(wire, LINK_ORIGIN_SLOT), -1) < 0) return false;
     if (strcmp(field_text(wire, LINK_ORIGIN), "-10") != 0 &&
         !map_has(nodes, field_text(wire, LINK_ORIGIN)))
         return false;

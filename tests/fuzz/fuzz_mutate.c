@@ -5,7 +5,8 @@
  * Each round takes one of the documents, makes a few changes to its tree, writes it, and sends the text through
  * reading, checking, the golden order, ComfyUI's answer, conversion and corrections. What must hold: no report
  * of a sanitizer, every finding has rule and message, a converted graph reads back, corrections end and do
- * nothing the second time, and nothing takes a second.
+ * nothing the second time, one correction alone ends its finding, makes no error and does to a drawing what it
+ * does to the same prompt in API format, and nothing takes a second.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -419,8 +420,8 @@ static void convert(const Checked *c)
     str_fini(&text);
 }
 
-/* One pass of corrections; false when nothing was left to do. */
-static bool correct(const Checked *c, Str *out)
+/* Corrections of all findings, or of one (-1 = all); false when there was nothing to do. */
+static bool correct(const Checked *c, int only, Str *out)
 {
     JsonEdit *edit = NULL;
     Fixer *fixer = NULL;
@@ -429,12 +430,166 @@ static bool correct(const Checked *c, Str *out)
     MUST(json_edit_new(c->graph->doc, &edit, NULL) == OK);
     MUST(fixer_new(c->report, edit, &fixer, NULL) == OK);
     for (int i = 0; i < c->report->count; i++)
-        fixer_add(fixer, &c->report->items[i]);
+        if (only < 0 || only == i) fixer_add(fixer, &c->report->items[i]);
     any_made = json_edit_count(edit) > 0;
     if (any_made) MUST(json_edit_apply(edit, out, NULL) == OK);
     fixer_free(fixer);
     json_edit_free(edit);
     return any_made;
+}
+
+/* ---- one correction ---------------------------------------------------------------------- */
+
+/* What tells findings apart: rule, node and input; words = the message too. */
+static const char *name_of(const Checked *c, int i, bool words)
+{
+    static char name[sizeof(Error)];
+    Error e;
+
+    finding_error(c->report, &c->report->items[i], &e);
+    snprintf(name, sizeof name, "%s %s %s %s", e.rule, e.node, e.input, words ? e.message : "");
+    return name;
+}
+
+static int count_named(const Checked *c, const char *name, bool words)
+{
+    int n = 0;
+
+    for (int i = 0; i < c->report->count; i++)
+        n += strcmp(name_of(c, i, words), name) == 0;
+    return n;
+}
+
+static int find_named(const Checked *c, const char *name, bool words)
+{
+    for (int i = 0; i < c->report->count; i++)
+        if (strcmp(name_of(c, i, words), name) == 0) return i;
+    return -1;
+}
+
+static bool same_input(const GraphInput *a, const GraphInput *b)
+{
+    Str x = { 0 }, y = { 0 };
+    bool same;
+
+    if (!a || !b || a->is_link != b->is_link) return false;
+    if (a->is_link)
+        return strcmp(a->origin_id ? a->origin_id : "", b->origin_id ? b->origin_id : "") ==
+                   0 &&
+               a->slot == b->slot;
+    literal_write_json(&x, &a->value);
+    literal_write_json(&y, &b->value);
+    same = !x.failed && !y.failed && strcmp(x.text, y.text) == 0;
+    str_fini(&x);
+    str_fini(&y);
+    return same;
+}
+
+static bool same_node(const GraphNode *a, const GraphNode *b)
+{
+    if (!a || !b || a->n_inputs != b->n_inputs) return false;
+    if (strcmp(a->class_type ? a->class_type : "", b->class_type ? b->class_type : "") != 0)
+        return false;
+    for (int k = 0; k < a->n_inputs; k++)
+        if (!same_input(&a->inputs[k], graph_input(b, a->inputs[k].name))) return false;
+    return true;
+}
+
+static bool same_graph(const Graph *a, const Graph *b)
+{
+    for (int i = 0; i < a->count; i++) {
+        int k = graph_find(b, a->nodes[i].id);
+        if (!same_node(&a->nodes[i], k < 0 ? NULL : &b->nodes[k])) return false;
+    }
+    return a->count == b->count;
+}
+
+static bool open_as_prompt(const Checked *c, Checked *out)
+{
+    Str text = { 0 };
+    bool good;
+
+    graph_write_api(c->graph, &text);
+    MUST(!text.failed);
+    good = c->graph->count && open_checked(text.text, text.length, out);
+    str_fini(&text);
+    return good;
+}
+
+/* The drawing `after` is `before` with one finding corrected: its prompt is that of `before`, corrected. */
+static void compare_with_prompt(const Checked *before, const char *name, const Checked *after)
+{
+    Checked prompt = { 0 }, corrected = { 0 }, drawn = { 0 };
+    Str text = { 0 };
+    int at = open_as_prompt(before, &prompt) ? find_named(&prompt, name, true) : -1;
+
+    if (at >= 0 && correct(&prompt, at, &text)) {
+        MUST(open_checked(text.text, text.length, &corrected));
+        MUST(open_as_prompt(after, &drawn));
+        if (!same_graph(corrected.graph, drawn.graph)) {
+            fprintf(stderr, "%s: corrected prompt, then what the corrected drawing says\n%s\n",
+                    name, text.text);
+            str_clear(&text);
+            graph_write_api(after->graph, &text);
+            fprintf(stderr, "%s\n", text.text);
+        }
+        MUST(same_graph(corrected.graph, drawn.graph));
+    }
+    close_checked(&prompt);
+    close_checked(&corrected);
+    close_checked(&drawn);
+    str_fini(&text);
+}
+
+/* Other rules look at what a new class or value does. */
+static bool opens_new_questions(const char *rule)
+{
+    static const char *const rules[] = { "E201", "W201", "E202", "E204", "E205",
+                                         "W103", "N104", "N405", "N901" };
+
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
+        if (strcmp(rules[i], rule) == 0) return true;
+    return false;
+}
+
+static void must_make_no_error(const Checked *before, const Checked *after)
+{
+    char name[sizeof(Error)];
+
+    for (int i = 0; i < after->report->count; i++) {
+        if (after->report->items[i].severity != SEV_ERROR) continue;
+        memcpy(name, name_of(after, i, false), sizeof name);
+        if (count_named(after, name, false) > count_named(before, name, false))
+            fprintf(stderr, "%s: new\n", name);
+        MUST(count_named(after, name, false) <= count_named(before, name, false));
+    }
+}
+
+/* Instances of one definition are corrected together, which a prompt knows nothing of. */
+static bool is_shared(const Graph *g, int node)
+{
+    int n = 0;
+
+    for (int i = 0; i < g->count && node >= 0; i++)
+        n += g->nodes[i].source == g->nodes[node].source;
+    return n > 1;
+}
+
+static void use_correction(const Checked *c, int i)
+{
+    Checked after = { 0 };
+    Str text = { 0 };
+    char name[sizeof(Error)];
+
+    if (c->graph->embedded || !correct(c, i, &text)) return;
+    memcpy(name, name_of(c, i, true), sizeof name);
+    MUST(open_checked(text.text, text.length, &after));
+    MUST(count_named(&after, name, true) < count_named(c, name, true));
+    if (!opens_new_questions(c->report->items[i].rule)) must_make_no_error(c, &after);
+    if (c->graph->drawing && !is_shared(c->graph, c->report->items[i].node))
+        compare_with_prompt(c, name, &after);
+    close_checked(&after);
+    str_fini(&text);
 }
 
 static int use_corrections(Checked *c)
@@ -443,7 +598,7 @@ static int use_corrections(Checked *c)
     Str text = { 0 };
 
     if (c->graph->embedded) return 0;
-    while (correct(c, &text)) {
+    while (correct(c, -1, &text)) {
         close_checked(c);
         if (++passes >= PASSES_MAX) fprintf(stderr, "%s\n", text.text);
         MUST(passes < PASSES_MAX);
@@ -497,6 +652,7 @@ static void one_round(const Seeds *seeds, Tree *t, Totals *totals)
             totals->findings += c.report->count;
             use_findings(&c);
             convert(&c);
+            if (c.report->count) use_correction(&c, below(c.report->count));
             totals->corrected += use_corrections(&c) > 0;
         }
         start = now() - start;
