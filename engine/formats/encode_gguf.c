@@ -94,56 +94,61 @@ static void put_fifth_bits(uint8_t *out, const int *code)
     memcpy(out, &bits, sizeof bits);
 }
 
-static void encode_q4_0(const float *x, uint8_t *out)
+/* Codes around the middle: scale, fifth bits where there are 32 levels, nibbles. */
+static void encode_signed(const float *x, int levels, uint8_t *out)
 {
-    float d = extreme(x, 32) / -8, id = inverse(d);
+    float d = extreme(x, 32) / (float)(-levels / 2), id = inverse(d);
     int code[32];
 
     for (int i = 0; i < 32; i++)
-        code[i] = to_code((double)x[i] * (double)id + 8.5, 0, 15);
+        code[i] = to_code((double)x[i] * (double)id + (levels + 1) / 2.0, 0, levels - 1);
     put_f16(out, d);
-    put_nibbles(out + 2, code);
+    out += 2;
+    if (levels > 16) {
+        put_fifth_bits(out, code);
+        out += 4;
+    }
+    put_nibbles(out, code);
+}
+
+/* Codes from the least value up: scale, least, fifth bits where there are 32 levels, nibbles. */
+static void encode_ranged(const float *x, int levels, uint8_t *out)
+{
+    float lo, hi;
+    int code[32];
+
+    range(x, 32, &lo, &hi);
+    float d = (hi - lo) / (float)(levels - 1), id = inverse(d);
+    for (int i = 0; i < 32; i++)
+        code[i] = to_code((double)((x[i] - lo) * id + 0.5f), 0, levels - 1);
+    put_f16(out, d);
+    put_f16(out + 2, lo);
+    out += 4;
+    if (levels > 16) {
+        put_fifth_bits(out, code);
+        out += 4;
+    }
+    put_nibbles(out, code);
+}
+
+static void encode_q4_0(const float *x, uint8_t *out)
+{
+    encode_signed(x, 16, out);
 }
 
 static void encode_q4_1(const float *x, uint8_t *out)
 {
-    float lo, hi;
-    int code[32];
-
-    range(x, 32, &lo, &hi);
-    float d = (hi - lo) / 15, id = inverse(d);
-    for (int i = 0; i < 32; i++)
-        code[i] = to_code((double)((x[i] - lo) * id + 0.5f), 0, 15);
-    put_f16(out, d);
-    put_f16(out + 2, lo);
-    put_nibbles(out + 4, code);
+    encode_ranged(x, 16, out);
 }
 
 static void encode_q5_0(const float *x, uint8_t *out)
 {
-    float d = extreme(x, 32) / -16, id = inverse(d);
-    int code[32];
-
-    for (int i = 0; i < 32; i++)
-        code[i] = to_code((double)x[i] * (double)id + 16.5, 0, 31);
-    put_f16(out, d);
-    put_fifth_bits(out + 2, code);
-    put_nibbles(out + 6, code);
+    encode_signed(x, 32, out);
 }
 
 static void encode_q5_1(const float *x, uint8_t *out)
 {
-    float lo, hi;
-    int code[32];
-
-    range(x, 32, &lo, &hi);
-    float d = (hi - lo) / 31, id = inverse(d);
-    for (int i = 0; i < 32; i++)
-        code[i] = to_code((double)((x[i] - lo) * id + 0.5f), 0, 31);
-    put_f16(out, d);
-    put_f16(out + 2, lo);
-    put_fifth_bits(out + 4, code);
-    put_nibbles(out + 8, code);
+    encode_ranged(x, 32, out);
 }
 
 /* Halves go away from zero, as in the reference writer. */

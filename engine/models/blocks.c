@@ -89,6 +89,21 @@ static int find_parts(Blocks *b, const char *name, const LinearUse *use, Part pa
     return n;
 }
 
+ProgValue blocks_param(Blocks *b, const char *name)
+{
+    const float *values = NULL;
+    Error err = { 0 };
+    int64_t n = weights_elements(b->source.weights, name);
+
+    if (prog_failed(b->p)) return PROG_NONE;
+    if (weights_f32(b->source.weights, name, n, &values, &err) != OK) {
+        prog_fail(b->p, &err);
+        return PROG_NONE;
+    }
+    KWeight w = { .data = values, .dtype = K_F32, .n = 1, .k = n, .row_bytes = n * 4 };
+    return prog_param(b->p, &w);
+}
+
 static ProgValue part_bias(Blocks *b, const Part *part)
 {
     KWeight w;

@@ -55,6 +55,8 @@ typedef struct LinearUse {
     KDtype out;
 } LinearUse;
 
+/* A tensor of the file as a vector of F32. */
+ProgValue blocks_param(Blocks *b, const char *name);
 /* x times NAME.weight, plus NAME.bias when the file has one. */
 ProgValue blocks_linear(Blocks *b, const char *name, ProgValue x, const LinearUse *use);
 /* out_layer(silu(in_layer(e))): time, guidance and vector embeddings; F32 [1, D]. */

@@ -87,32 +87,17 @@ static Status read_dims(const Weights *w, ClipVisionDims *d, Error *err)
 
 /* ---- the program ---------------------------------------------------------------------------------------- */
 
-/* A tensor of the file as a vector of F32. */
-static ProgValue param(Blocks *b, const char *name)
-{
-    const float *values = NULL;
-    Error err = { 0 };
-    int64_t n = weights_elements(b->source.weights, name);
-
-    if (prog_failed(b->p)) return PROG_NONE;
-    if (weights_f32(b->source.weights, name, n, &values, &err) != OK) {
-        prog_fail(b->p, &err);
-        return PROG_NONE;
-    }
-    KWeight w = { .data = values, .dtype = K_F32, .n = 1, .k = n, .row_bytes = n * 4 };
-    return prog_param(b->p, &w);
-}
-
 static ProgValue norm(Blocks *b, const char *layer, ProgValue x, KDtype out)
 {
     char name[96];
     snprintf(name, sizeof name, "%s.weight", layer);
-    ProgValue weight = param(b, name);
+    ProgValue weight = blocks_param(b, name);
     snprintf(name, sizeof name, "%s.bias", layer);
-    return prog_layer_norm(
-        b->p,
-        &(PLayerNorm){
-            .x = x, .weight = weight, .bias = param(b, name), .eps = NORM_EPS, .out = out });
+    return prog_layer_norm(b->p, &(PLayerNorm){ .x = x,
+                                                .weight = weight,
+                                                .bias = blocks_param(b, name),
+                                                .eps = NORM_EPS,
+                                                .out = out });
 }
 
 static ProgValue linear(Blocks *b, int i, const char *layer, ProgValue x, const LinearUse *use)
@@ -139,7 +124,7 @@ static void embed(Blocks *b, const ClipVisionDims *d)
                                   (int64_t[]){ grid * cells, cells, area, d->patch, 1 }) });
     b->x = blocks_linear(b, EMBEDDINGS "patch_embedding", rows,
                          &(LinearUse){ .rows = d->width, .k = cells });
-    ProgValue positions = param(b, EMBEDDINGS "position_embedding.weight");
+    ProgValue positions = blocks_param(b, EMBEDDINGS "position_embedding.weight");
     prog_add(b->p, &(PAdd){ .a = b->x,
                             .b = prog_reshape(b->p, positions, 2,
                                               (int64_t[]){ d->tokens, d->width }) });

@@ -33,21 +33,6 @@ static void patch_release(Component *c)
 
 /* ---- the program ---------------------------------------------------------------------------------------- */
 
-static ProgValue param(Blocks *b, const char *name)
-{
-    const float *values = NULL;
-    Error err = { 0 };
-    int64_t n = weights_elements(b->source.weights, name);
-
-    if (prog_failed(b->p)) return PROG_NONE;
-    if (weights_f32(b->source.weights, name, n, &values, &err) != OK) {
-        prog_fail(b->p, &err);
-        return PROG_NONE;
-    }
-    KWeight w = { .data = values, .dtype = K_F32, .n = 1, .k = n, .row_bytes = n * 4 };
-    return prog_param(b->p, &w);
-}
-
 /* One level [tokens, width] to [rows, D]; the first product runs along tokens. */
 static void level(const StylePatch *s, Blocks *b, const char *name, ProgValue y)
 {
@@ -65,11 +50,11 @@ static void level(const StylePatch *s, Blocks *b, const char *name, ProgValue y)
         b->p, &(PCopy){ .x = prog_window(b->p, e, 0, 2, (int64_t[]){ s->rows, s->width },
                                          (int64_t[]){ 1, s->rows }) });
     snprintf(layer, sizeof layer, "%s_layer_norm.weight", name);
-    ProgValue weight = param(b, layer);
+    ProgValue weight = blocks_param(b, layer);
     snprintf(layer, sizeof layer, "%s_layer_norm.bias", name);
     ProgValue u = prog_layer_norm(b->p, &(PLayerNorm){ .x = rows,
                                                        .weight = weight,
-                                                       .bias = param(b, layer),
+                                                       .bias = blocks_param(b, layer),
                                                        .eps = NORM_EPS,
                                                        .out = b->act });
     snprintf(layer, sizeof layer, "%s_projection", name);

@@ -85,6 +85,35 @@ Tensor *load(const Weights *w, const char *name)
     return t;
 }
 
+void agree_exactly(const VectorCase *cases, int n, RunVector *run)
+{
+    for (int i = 0; i < n; i++) {
+        double d = run(cases[i].weights, cases[i].vector, "out", cases[i].method, true);
+        if (!(d <= cases[i].tolerance)) fail_msg("%s: %g", cases[i].vector, d);
+    }
+}
+
+void agree_fast(const VectorCase *cases, int n, RunVector *run)
+{
+    for (int i = 0; i < n; i++) {
+        double d = run(cases[i].weights, cases[i].vector, "out.bf16_weights_bf16_compute",
+                       cases[i].method, false);
+        if (!(d <= 1.5e-2)) fail_msg("%s: %g", cases[i].vector, d);
+    }
+}
+
+void agree_on_bf16(const char *net, const char *const *names, int n, double tolerance,
+                   RunVector *run)
+{
+    for (int i = 0; i < n; i++) {
+        char weights[64], vector[64];
+        snprintf(weights, sizeof weights, "%s.weights_bf16", net);
+        snprintf(vector, sizeof vector, "%s.case_%s", net, names[i]);
+        double d = run(weights, vector, "out.bf16_weights_f32_compute", REF_DEFAULT, true);
+        if (!(d <= tolerance)) fail_msg("%s: %g", vector, d);
+    }
+}
+
 double distance(const float *a, const float *b, int64_t n)
 {
     double apart = 0, size = 0;

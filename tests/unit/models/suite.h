@@ -38,6 +38,20 @@ Weights *open_with_config(const char *path, const char *config);
 Host *open_host(bool exact, bool dummy);
 /* A tensor of a vector file in F32. */
 Tensor *load(const Weights *w, const char *name);
+/* One case of a family's vectors, and what runs it: relative distance of the result from the tensor `expected`. */
+typedef struct VectorCase {
+    const char *weights, *vector;
+    RefMethod method;
+    double tolerance;
+} VectorCase;
+typedef double RunVector(const char *weights, const char *vector, const char *expected,
+                         RefMethod method, bool exact);
+/* Each case in float32 within its tolerance, and in bf16 products as near as they can be. */
+void agree_exactly(const VectorCase *cases, int n, RunVector *run);
+void agree_fast(const VectorCase *cases, int n, RunVector *run);
+/* BF16 weights under float32 activations, against the reference's own such results. */
+void agree_on_bf16(const char *net, const char *const *names, int n, double tolerance,
+                   RunVector *run);
 /* Relative distance |a-b|/|b| of n values. */
 double distance(const float *a, const float *b, int64_t n);
 

@@ -12,7 +12,7 @@
 
 enum { NETS_MAX = 2, PLACES_MAX = 64 };
 
-/* ---- a stand-in for the VAE ----------------------------------------------------------------------------- */
+/* ---- a VAE that is one projection ------------------------------------------------------------------------- */
 
 typedef struct ProjectionVae {
     Ref ref;

@@ -128,11 +128,7 @@ static double run_case(const char *weights, const char *vector, const char *expe
     return d;
 }
 
-static const struct {
-    const char *weights, *vector;
-    RefMethod method;
-    double tolerance;
-} cases[] = {
+static const VectorCase cases[] = {
     { "dev_tiny.weights_f32", "dev_tiny.case_t2i", REF_DEFAULT, 3e-4 },
     { "dev_tiny.weights_f32", "dev_tiny.case_odd", REF_DEFAULT, 3e-4 },
     { "dev_tiny.weights_f32", "dev_tiny.case_batch2", REF_DEFAULT, 3e-4 },
@@ -150,33 +146,20 @@ enum { CASES = sizeof cases / sizeof *cases };
 static void exact_agrees_with_the_reference(void **state)
 {
     (void)state;
-    for (int i = 0; i < CASES; i++) {
-        double d = run_case(cases[i].weights, cases[i].vector, "out", cases[i].method, true);
-        if (!(d <= cases[i].tolerance)) fail_msg("%s: %g", cases[i].vector, d);
-    }
+    agree_exactly(cases, CASES, run_case);
 }
 
 static void exact_takes_bf16_weights_as_they_lie(void **state)
 {
     (void)state;
     static const char *const names[] = { "t2i", "odd", "batch2", "noy", "kontext_offset" };
-    for (int i = 0; i < 5; i++) {
-        char vector[64];
-        snprintf(vector, sizeof vector, "dev_tiny.case_%s", names[i]);
-        double d = run_case("dev_tiny.weights_bf16", vector, "out.bf16_weights_f32_compute",
-                            REF_DEFAULT, true);
-        if (!(d <= 3e-4)) fail_msg("%s: %g", vector, d);
-    }
+    agree_on_bf16("dev_tiny", names, 5, 3e-4, run_case);
 }
 
 static void fast_is_as_near_as_bf16_can_be(void **state)
 {
     (void)state;
-    for (int i = 0; i < CASES; i++) {
-        double d = run_case(cases[i].weights, cases[i].vector, "out.bf16_weights_bf16_compute",
-                            cases[i].method, false);
-        if (!(d <= 1.5e-2)) fail_msg("%s: %g", cases[i].vector, d);
-    }
+    agree_fast(cases, CASES, run_case);
 }
 
 /* ---- stages ------------------------------------------------------------------------------------------ */
