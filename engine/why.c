@@ -72,6 +72,33 @@ static const Json *find_node(const Json *nodes, const char *name)
     return NULL;
 }
 
+/* Way 4: it stands in the subgraph of this id; way 5: in the subgraph in which this id would stand. */
+static bool may_be_meant(const Json *node, const char *name, int way)
+{
+    const char *last = strrchr(name, ':');
+    size_t n = way == 4 ? strlen(name) : last ? (size_t)(last - name) : 0;
+    if (way < 4) return is_meant(node, name, way);
+    return n > 0 && strncmp(json_key(node), name, n) == 0 && json_key(node)[n] == ':';
+}
+
+int why_candidates(const Json *run, const char *name, Str *out)
+{
+    enum { SHOWN = 8 };
+    int count = 0;
+
+    for (int way = 1; way < 6 && count == 0; way++)
+        for (const Json *n = json_first(json_get(run, "nodes")); n; n = json_next(n)) {
+            if (!may_be_meant(n, name, way)) continue;
+            const char *class_type = text_of(n, "class");
+            if (count < SHOWN)
+                str_printf(out, "%s%s (%s)", count ? ", " : "", json_key(n),
+                           class_type ? class_type : "");
+            count++;
+        }
+    if (count > SHOWN) str_add(out, " ...");
+    return count;
+}
+
 static const Json *find_key(const Json *nodes, const char *key)
 {
     for (const Json *n = nodes ? json_first(nodes) : NULL; n && key; n = json_next(n))

@@ -41,6 +41,11 @@ Status why_compare(const Json *before, const Json *after, const char *name, Why 
                    Error *err);
 void why_fini(Why *w);
 
+/* Which nodes of a run a name that finds none may stand for: several that have it as title, class or last part,
+ * else those inside the subgraph that it names, or names a part of ("12", "12:3"; ids that are taken outside are
+ * given anew when a file is read). Gives their number and adds "57:8 (KSampler), ..." of the first few. */
+int why_candidates(const Json *run, const char *name, Str *out);
+
 /* Sentences for people. `again`: the verb, "would run again" or "ran again"; since: when the run before was. */
 void why_print(const Why *w, const char *again, const char *since, Str *out);
 /* Members of a JSON object, without its braces. */

@@ -85,6 +85,22 @@ static int never_recorded(const CliArgs *args, const char *file)
     return 0;
 }
 
+static Status not_there(const Json *run, const char *name, Error *err)
+{
+    Str nodes = { 0 };
+    int count = why_candidates(run, name, &nodes);
+
+    if (count > 0 && nodes.text) {
+        error_set(err, E_MISSING, "'%s' names no single node of the workflow", name);
+        error_fix(err, "name one of these by its id: %s", nodes.text);
+    } else {
+        error_set(err, E_MISSING, "no node '%s' in the workflow", name);
+        error_fix(err, "name an id of the file, or a title or class that one node has");
+    }
+    str_fini(&nodes);
+    return E_MISSING;
+}
+
 /* The file against its last run; when nothing changed, that run against the one before it. */
 static Status explain(const CliArgs *args, const Runs *runs, const char *name, int *exit_status,
                       Error *err)
@@ -94,10 +110,8 @@ static Status explain(const CliArgs *args, const Runs *runs, const char *name, i
     TRY(why_compare(runs->last, runs->now, name, &now, err));
     if (now.answer == WHY_NOT_THERE) {
         why_fini(&now);
-        error_set(err, E_MISSING, "no node '%s' in the workflow", name);
-        error_fix(err, "name an id of the file, or a title or class that one node has");
         *exit_status = 1;
-        return E_MISSING;
+        return not_there(runs->now, name, err);
     }
     bool earlier = now.answer == WHY_SAME && runs->previous &&
                    why_compare(runs->previous, runs->last, now.was ? now.was : now.node,

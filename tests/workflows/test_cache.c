@@ -287,6 +287,73 @@ static void why_knows_added_and_removed_nodes(void **state)
     ask(file, "1", 0, SAYS("nothing changed"));
 }
 
+/* A subgraph in a subgraph, twice, as the editor saves it: 12:4 -> 12:5:N -> 20, and 13:4 -> 13:5:N -> 21. The node
+ * inside is node 1 there, which stands outside as well, so that it gets another id. */
+static const char *write_subgraphs(const char *name, const char *outer, const char *inner,
+                                   const char *deep, bool lowered)
+{
+    static char file[700];
+    const char *const words[][2] = { { "OUTER", outer }, { "INNER", inner }, { "DEEP", deep } };
+    char path[700], *text = NULL;
+    size_t size = 0;
+    Error err = { 0 };
+    Str s = { 0 };
+    snprintf(path, sizeof path, "%s/tests/data/why/subgraphs.json", run.source);
+    assert_ok(file_read(path, 1 << 20, &text, &size, &err), &err);
+    for (const char *at = text; *at;) {
+        size_t i = 0, n = 0;
+        for (; i < 3 && n == 0; i++)
+            if (str_starts_with(at, words[i][0])) n = strlen(words[i][0]);
+        if (n > 0)
+            str_add(&s, words[i - 1][1]);
+        else
+            str_add_char(&s, *at);
+        at += n ? n : 1;
+    }
+    snprintf(file, sizeof file, "%s", launch_write(&run, name, s.text, s.length));
+    str_fini(&s);
+    mem_free(text);
+    if (!lowered) return file;
+    launch(&run, (const char *const[]){ "convert", file, NULL });
+    launch_expect(&run, 0, NULL);
+    snprintf(file, sizeof file, "%s", launch_write(&run, name, run.out, strlen(run.out)));
+    return file;
+}
+
+/* The same answers for the editor's document and the API document that it becomes. */
+static void why_finds_nodes_of_subgraphs(void **state)
+{
+    (void)state;
+    for (int lowered = 0; lowered < 2; lowered++) {
+        const char *name = lowered ? "api.json" : "ui.json";
+        const char *file = write_subgraphs(name, "a", "b", "c", lowered);
+        run_flow(file, NULL);
+        ask(file, "12:4", 0, SAYS("StringConcatenate 12:4", "nothing changed"));
+        write_subgraphs(name, "a", "B", "c", lowered);
+        ask(file, "12:4", 0,
+            SAYS("12:4 (Concatenate) would run again: string_b: \"b\" -> \"B\""));
+        ask(file, "13:4", 0,
+            SAYS("13:4 (Concatenate) would run again: string_b: \"b\" -> \"B\""));
+        ask(file, "20", 0,
+            SAYS("PreviewAny 20", "because StringConcatenate 12:4 changed: string_b",
+                 "12:4 -> 12:5:", "(string_a) -> 20 (source)"));
+        ask(file, "21", 0, SAYS("because StringConcatenate 13:4 changed", "13:4 -> 13:5:"));
+        ask(file, "22", 0, SAYS("nothing changed"));
+        ask(file, "3", 0, SAYS("PrimitiveString 3", "nothing changed"));
+        write_subgraphs(name, "a", "b", "C", lowered);
+        ask(file, "12:4", 0, SAYS("nothing changed"));
+        ask(file, "21", 0, SAYS("because StringConcatenate 13:5:", "string_b: \"c\" -> \"C\""));
+        write_subgraphs(name, "A", "b", "c", lowered);
+        ask(file, "13:4", 0,
+            SAYS("because PrimitiveString 1 changed: value: \"a\" -> \"A\"",
+                 "1 -> 13:4 (string_a)"));
+        ask(file, "4", 1, SAYS("names no single node", "12:4 (StringConcatenate), 13:4 ("));
+        ask(file, "12", 1, SAYS("names no single node", "12:4 (StringConcatenate), 12:5:"));
+        ask(file, "13:5:1", 1, SAYS("names no single node", "13:5:"));
+        ask(file, "14:4", 1, SAYS("no node '14:4'"));
+    }
+}
+
 static void damaged_records_count_as_none(void **state)
 {
     FileList list = { 0 };
@@ -421,6 +488,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup(why_names_the_input_that_changed, fresh_cache),
         cmocka_unit_test_setup(why_sees_what_was_set, fresh_cache),
         cmocka_unit_test_setup(why_knows_added_and_removed_nodes, fresh_cache),
+        cmocka_unit_test_setup(why_finds_nodes_of_subgraphs, fresh_cache),
         cmocka_unit_test_setup(damaged_records_count_as_none, fresh_cache),
         cmocka_unit_test_setup(interrupts_leave_no_part_of_a_file, fresh_cache),
         cmocka_unit_test_setup(scripts_expand, fresh_cache),
