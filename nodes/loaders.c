@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/formats/file_name.h"
 #include "engine/formats/weights.h"
 #include "engine/models/model.h"
 #include "engine/models/published.h"
@@ -311,14 +312,17 @@ static const Socket checkpoint_out[] = {
 };
 /* clang-format on */
 
-/* A dummy run without the file: what a checkpoint with everything in one file publishes is FLUX.1. */
+/* A dummy run without the file: what a checkpoint with everything in one file publishes is FLUX.1, of numbers as
+ * wide as the name tells. */
 static Status checkpoint_published(NodeCall *call, const CheckpointIn *in, CheckpointOut *out)
 {
     const TextFile encoders[] = { { .name = "clip_l.safetensors" },
                                   { .name = "t5xxl_fp8_e4m3fn.safetensors" } };
-    const char *like = strstr(in->ckpt_name, "schnell") ? "flux1-schnell.safetensors"
-                                                        : "flux1-dev.safetensors";
     const char *model = NULL, *vae = NULL;
+    char like[64];
+    snprintf(like, sizeof like, "flux1-%s-%s.safetensors",
+             strstr(in->ckpt_name, "schnell") ? "schnell" : "dev",
+             k_dtype_name(file_name_dtype(in->ckpt_name)));
     TRY(model_open_published(call->host, like, NULL, &out->model, &model, call->err));
     TRY(text_encoder_open(call->host, encoders, 2, "flux", &out->clip, call->err));
     TRY(vae_open_published(call->host, "ae.safetensors", NULL, &out->vae, &vae, call->err));

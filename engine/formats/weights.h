@@ -45,7 +45,8 @@ static inline const void *weights_stand_in(size_t offset)
     return (const void *)(((uintptr_t)1 << 60) + offset);
 }
 /* A table of names and shapes alone, for dummy runs of models whose file is missing: as if opened with
- * `dummy`, and tensors lie at addresses that nobody reads (weights_stand_in). rows are copied. Errors: E_SHAPE, E_NOMEM. */
+ * `dummy`, and tensors lie at addresses that nobody reads (weights_stand_in). Under a block type, vectors and rows that
+ * are no whole number of blocks are BF16. rows are copied. Errors: E_SHAPE, E_NOMEM. */
 Status weights_from_shapes(const char *path, KDtype type, const WeightsShape *rows,
                            size_t count, Weights **out, Error *err);
 

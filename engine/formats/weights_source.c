@@ -244,6 +244,14 @@ Status source_open_map(FileMap *map, const WeightsOptions *options, Map *table, 
 
 /* ---- shapes without contents --------------------------------------------------------------------- */
 
+/* Vectors, and rows that are no whole number of blocks, are not coded in blocks. */
+static KDtype type_of_shape(KDtype type, const WeightsShape *row)
+{
+    int64_t elements = k_dtype_block_elements(type);
+    bool fits = row->ndim > 1 && row->shape[row->ndim - 1] % elements == 0;
+    return elements == 1 || fits ? type : K_BF16;
+}
+
 static Status add_shape(Source *s, Map *table, KDtype type, const WeightsShape *row, Error *err)
 {
     Entry *e = arena_alloc(s->arena, sizeof *e);
@@ -259,13 +267,15 @@ static Status add_shape(Source *s, Map *table, KDtype type, const WeightsShape *
     }
     if (row->ndim < 1 || row->ndim > 4)
         return error_set(err, E_SHAPE, "%s has a bad shape", row->name);
+    type = type_of_shape(type, row);
     *e = (Entry){ .type = type,
                   .dtype = k_dtype_name(type),
                   .ndim = row->ndim,
                   .shape = shape,
                   .count = count,
                   .row = shape[row->ndim - 1],
-                  .size = (size_t)count * k_dtype_block_bytes(type) };
+                  .size = (size_t)(count / k_dtype_block_elements(type)) *
+                          k_dtype_block_bytes(type) };
     e->data = weights_stand_in(s->shape_bytes);
     s->shape_bytes += e->size;
     return map_put(table, row->name, e) ? OK : no_memory(err);

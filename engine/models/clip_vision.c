@@ -7,6 +7,7 @@
 
 #include "engine/base/json.h"
 #include "engine/base/mem.h"
+#include "engine/formats/file_name.h"
 #include "engine/formats/recognise.h"
 #include "engine/imaging/antialias.h"
 #include "engine/models/blocks.h"
@@ -453,7 +454,7 @@ Status clip_vision_open_published(Host *h, const char *name, ClipVision **out, E
                 snprintf(rows[n].name, sizeof rows[n].name, "%s", published[i].name);
         }
     }
-    Status status = weights_from_shapes(name, K_BF16, rows, n, &w, err);
+    Status status = weights_from_shapes(name, file_name_dtype(name), rows, n, &w, err);
     if (status == OK) status = clip_vision_open(h, w, name, out, err);
     weights_unref(w);
     mem_free(rows);

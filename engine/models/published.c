@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "engine/base/mem.h"
+#include "engine/formats/file_name.h"
 
 /* One published transformer. A name matches when it holds all of the (lower-case) words. */
 typedef struct Published {
@@ -238,13 +239,12 @@ static Status published_weights(const Published *m, const char *name, Weights **
 {
     List l = { 0 };
     Status status = OK;
-    KDtype type = holds(name, "fp8") ? K_F8_E4M3 : K_BF16;
 
     list_tensors(m, &l);
     if (l.failed)
         status = error_set(err, E_NOMEM, "out of memory");
     else
-        status = weights_from_shapes(name, type, l.rows, l.count, out, err);
+        status = weights_from_shapes(name, file_name_dtype(name), l.rows, l.count, out, err);
     mem_free(l.rows);
     return status;
 }

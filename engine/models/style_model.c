@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "engine/base/mem.h"
+#include "engine/formats/file_name.h"
 #include "engine/formats/recognise.h"
 #include "engine/models/blocks.h"
 #include "engine/tensor/ops.h"
@@ -104,7 +105,8 @@ Status style_model_open_published(Host *h, const char *name, StyleModel **out, E
     };
     Weights *w = NULL;
 
-    TRY(weights_from_shapes(name, K_BF16, rows, sizeof rows / sizeof *rows, &w, err));
+    TRY(weights_from_shapes(name, file_name_dtype(name), rows, sizeof rows / sizeof *rows, &w,
+                            err));
     Status s = style_model_open(h, w, name, out, err);
     weights_unref(w);
     return s;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "engine/base/mem.h"
+#include "engine/formats/file_name.h"
 #include "engine/formats/recognise.h"
 #include "engine/models/blocks.h"
 
@@ -151,7 +152,7 @@ Status style_patch_open_published(Host *h, const char *name, StylePatch **out, E
         snprintf(rows[i].name, sizeof rows[i].name, "feature_embedder.%s_%s", levels[i / PARTS],
                  parts[i % PARTS].layer);
     }
-    TRY(weights_from_shapes(name, K_BF16, rows, VISION_LEVELS * PARTS, &w, err));
+    TRY(weights_from_shapes(name, file_name_dtype(name), rows, VISION_LEVELS * PARTS, &w, err));
     Status s = style_patch_open(h, w, name, out, err);
     weights_unref(w);
     return s;

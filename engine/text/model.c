@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/base/mem.h"
+#include "engine/formats/file_name.h"
 
 static void model_release(Component *c)
 {
@@ -41,7 +42,8 @@ static Status plan_section(const TextModel *m, Host *h, const TextPatches *patch
                 .patches = patches,
                 .events = host_events(h),
                 .act = host_exact(h) ? K_F32 : K_BF16,
-                .eps = m->eps };
+                .eps = m->eps,
+                .missing = m->missing };
     ProgValue x = prog_input(p, "x", K_F32, 2, (int64_t[]){ tokens->count, m->width });
     prog_output(p, "states", m->kind->build(m, &net, x, tokens));
     TRY_DONE(prog_plan(p, host_backend(h), host_context(h), err));
@@ -61,6 +63,7 @@ Status text_model_ready(TextModel *m, Host *h, const char *file, Error *err)
 
     if (file && !(m->base.file = mem_strdup(file)))
         return error_set(err, E_NOMEM, "out of memory for a text encoder");
+    m->missing = file_name_dtype(file ? file : "");
     TRY(plan_section(m, h, NULL, &one, &p, err));
     m->base.bytes = (int64_t)prog_weight_bytes(p);
     prog_free(p);

@@ -34,6 +34,7 @@ struct TextModel {
     Component base;
     const TextModelKind *kind;
     Weights *weights; /* owned reference; NULL in a dummy run of a missing file */
+    KDtype missing;   /* without weights: type of the matrices, which base.file tells */
     int64_t vocab, width, out_width;
     int64_t max_tokens; /* 0 = no limit */
     float eps;
@@ -42,8 +43,8 @@ struct TextModel {
 /* Fills the common part of a network that was allocated with mem_calloc; takes a reference on
  * weights. */
 void text_model_init(TextModel *m, const TextModelKind *kind, const Weights *weights);
-/* Counts the bytes of weights that a run touches; file names the component in events and may be
- * NULL. Errors: what building the program gives (E_MISSING, E_SHAPE, ...), E_NOMEM. */
+/* Counts the bytes of weights that a run touches; file names the component in events, tells the type of weights
+ * that are missing (formats/file_name.h), and may be NULL. Errors: what building the program gives (E_MISSING, E_SHAPE, ...), E_NOMEM. */
 Status text_model_ready(TextModel *m, Host *h, const char *file, Error *err);
 
 /* FLOPs of encoding a section of `count` tokens; builds, does not run. */

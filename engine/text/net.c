@@ -27,6 +27,8 @@ static KWeight find_matrix(Net *n, const char *name, const char *ending, int64_t
     KWeight w = { .dtype = K_BF16, .n = rows, .k = cols, .row_bytes = 2 * cols };
     Error err = { 0 };
     if (!n->w) {
+        size_t bytes = k_row_bytes(n->missing, cols);
+        if (bytes > 0) w.dtype = n->missing, w.row_bytes = (int64_t)bytes;
         stand_in(n, &w);
         return w;
     }

@@ -9,7 +9,7 @@
 enum { NET_NAME = 192 };
 
 /* A program under construction. Without weights (dummy runs of a file that is missing) every
- * matrix is a BF16 one that nobody reads. */
+ * matrix is one of the type that the file's name tells, which nobody reads; vectors are BF16. */
 typedef struct Net {
     Program *p;
     const Weights *w;           /* borrowed, or NULL */
@@ -17,6 +17,7 @@ typedef struct Net {
     Events *events;             /* its cancel flag is read between matrices that are merged */
     KDtype act;            /* what goes into matrix products: F32 when exact, BF16 when fast */
     float eps;             /* of norms */
+    KDtype missing;        /* without weights: type of the matrices */
     size_t stand_in;       /* without weights: bytes of those asked for so far */
     char prefix[NET_NAME]; /* put before every name; ends in '.', or is empty */
 } Net;

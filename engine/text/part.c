@@ -35,6 +35,12 @@ static Status open_own_tokenizer(const char *path, Tokenizer **out, Error *err)
     return own_tokenizer_path(path, own, sizeof own) ? bpe_open(own, out, err) : OK;
 }
 
+/* What stands for the file in plans and events: its path, or the name of one that is missing. */
+static const char *file_of(const TextPartSource *s)
+{
+    return s->path ? s->path : s->name;
+}
+
 static Status open_qwen3(Host *h, const TextPartSource *s, TextPart *p, Error *err)
 {
     DecoderDims dims;
@@ -47,7 +53,7 @@ static Status open_qwen3(Host *h, const TextPartSource *s, TextPart *p, Error *e
     p->key = dims.hidden == 4096 ? "qwen3_8b" : "qwen3_4b";
     TRY(open_own_tokenizer(s->path, &p->tokenizer, err));
     if (!p->tokenizer) TRY(bpe_qwen(&p->tokenizer, err));
-    return decoder_new(h, &decoder_qwen3, s->weights, &dims, s->path, &p->model, err);
+    return decoder_new(h, &decoder_qwen3, s->weights, &dims, file_of(s), &p->model, err);
 }
 
 /* The tokenizer lies in the model file. A dummy run has no contents and only counts: any
@@ -78,7 +84,7 @@ static Status open_mistral3(Host *h, const TextPartSource *s, TextPart *p, Error
     p->key = "mistral3_24b";
     snprintf(p->name, sizeof p->name, "Mistral-3");
     TRY(open_tekken(h, s->weights, &p->tokenizer, err));
-    return decoder_new(h, &decoder_mistral3, s->weights, &dims, s->path, &p->model, err);
+    return decoder_new(h, &decoder_mistral3, s->weights, &dims, file_of(s), &p->model, err);
 }
 
 static Status open_t5(Host *h, const TextPartSource *s, TextPart *p, Error *err)
@@ -89,7 +95,7 @@ static Status open_t5(Host *h, const TextPartSource *s, TextPart *p, Error *err)
     p->key = "t5xxl";
     snprintf(p->name, sizeof p->name, "T5");
     TRY(unigram_t5(&p->tokenizer, err));
-    return t5_new(h, s->weights, &dims, s->path, &p->model, err);
+    return t5_new(h, s->weights, &dims, file_of(s), &p->model, err);
 }
 
 static Status open_clip(Host *h, const TextPartSource *s, TextPart *p, Error *err)
@@ -100,7 +106,7 @@ static Status open_clip(Host *h, const TextPartSource *s, TextPart *p, Error *er
     p->key = "clip_l";
     snprintf(p->name, sizeof p->name, "CLIP-L");
     TRY(clip_bpe(&p->tokenizer, err));
-    return clip_new(h, s->weights, &dims, s->path, &p->model, err);
+    return clip_new(h, s->weights, &dims, file_of(s), &p->model, err);
 }
 
 Status text_part_open(Host *h, const TextPartSource *source, TextPart *out, Error *err)

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/formats/file_name.h"
+
 enum { LEVELS = 4, MAX_TENSORS = 300 };
 static const int64_t widths[LEVELS] = { 128, 256, 512, 512 };
 
@@ -140,7 +142,7 @@ Status vae_open_published(Host *h, const char *name, const char *family, Vae **o
     add_encoder(&l, z);
     add_decoder(&l, z);
     if (flux2) add_packing(&l, z);
-    TRY(weights_from_shapes(name, K_BF16, l.rows, l.count, &w, err));
+    TRY(weights_from_shapes(name, file_name_dtype(name), l.rows, l.count, &w, err));
     Status s = vae_open(h, w, name, out, err);
     weights_unref(w);
     if (s == OK) *what = flux2 ? "the FLUX.2 VAE" : "the FLUX.1 VAE";

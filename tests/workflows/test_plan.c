@@ -319,6 +319,53 @@ static void test_missing_files(void **state)
     assert_int_equal(run.status, 1);
 }
 
+/* A name of the plan's components, and the bytes that follow it there; -1 when it is not there. */
+static long long component_bytes(const char *file)
+{
+    const char *at = strstr(run.out, file), *bytes = at ? strstr(at, "\"bytes\": ") : NULL;
+    return bytes ? strtoll(bytes + strlen("\"bytes\": "), NULL, 10) : -1;
+}
+
+/* The name of a file that is missing tells how wide its numbers are: of transformers and of text encoders. */
+static void test_missing_names_tell_widths(void **state)
+{
+    static const struct {
+        const char *t5, *class_type, *more;
+        double bytes; /* for each value */
+    } cases[] = {
+        { "t5xxl.safetensors", "DualCLIPLoader", ", \"device\": \"default\"", 2 },
+        { "t5xxl_fp8_e4m3fn.safetensors", "DualCLIPLoader", ", \"device\": \"default\"", 1 },
+        { "t5xxl_fp8_e4m3fn_scaled.safetensors", "DualCLIPLoader", "", 1 },
+        { "t5-v1_1-xxl-encoder-Q8_0.gguf", "DualCLIPLoaderGGUF", "", 34.0 / 32 },
+        { "t5-v1_1-xxl-encoder-Q4_K_M.gguf", "DualCLIPLoaderGGUF", "", 144.0 / 256 },
+    };
+    long long most = 0;
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[1500];
+        int n = snprintf(
+            text, sizeof text,
+            "{\"1\": {\"class_type\": \"%s\", \"inputs\": {\"clip_name1\": "
+            "\"clip_l.safetensors\", "
+            "\"clip_name2\": \"%s\", \"type\": \"flux\"%s}},"
+            "\"2\": {\"class_type\": \"CLIPTextEncode\", \"inputs\": {\"text\": \"a\", "
+            "\"clip\": "
+            "[\"1\", 0]}},"
+            "\"3\": {\"class_type\": \"PreviewAny\", \"inputs\": {\"source\": [\"2\", 0]}}}",
+            cases[i].class_type, cases[i].t5, cases[i].more);
+        start("plan", launch_write(&run, "t5.json", text, (size_t)n),
+              (const char *const[]){ "--json", NULL });
+        launch_expect(&run, 0, NULL);
+        long long bytes = component_bytes(cases[i].t5);
+        if (i == 0) most = bytes;
+        assert_true(most >
+                    9000000000); /* T5-XXL's encoder in BF16, its embeddings not counted */
+        double want = (double)most * cases[i].bytes / 2;
+        if ((double)bytes < 0.99 * want || (double)bytes > 1.01 * want)
+            fail_msg("%s: %lld bytes, about %.0f are wanted", cases[i].t5, bytes, want);
+    }
+}
+
 /* ---- main ------------------------------------------------------------------------------------ */
 
 static int teardown(void **state)
@@ -354,6 +401,7 @@ int main(int argc, char **argv)
         { "limit, quantised file", test_limit_names_quantised_file, NULL, NULL, t2i },
         { "limit, kept", test_limit_is_kept, NULL, NULL, t2i },
         cmocka_unit_test(test_missing_files),
+        cmocka_unit_test(test_missing_names_tell_widths),
     };
     static char cache[400];
     if (argc < 3) return 2;

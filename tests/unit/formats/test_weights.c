@@ -8,6 +8,7 @@
 
 #include "engine/base/file.h"
 #include "engine/base/mem.h"
+#include "engine/formats/file_name.h"
 #include "engine/formats/safetensors.h"
 #include "engine/formats/weights.h"
 
@@ -342,6 +343,55 @@ static void test_out_of_memory(void **state)
     unmake(&m);
 }
 
+static void test_type_of_file_name(void **state)
+{
+    static const struct {
+        const char *name;
+        KDtype type;
+    } names[] = {
+        { "t5xxl_fp8_e4m3fn.safetensors", K_F8_E4M3 },
+        { "t5xxl_fp8_e4m3fn_scaled.safetensors", K_F8_E4M3 },
+        { "t5xxl_fp8_e5m2.safetensors", K_F8_E5M2 },
+        { "qwen_3_4b_fp8_mixed.safetensors", K_F8_E4M3 },
+        { "mistral_3_small_flux2_fp8.safetensors", K_F8_E4M3 },
+        { "flux1DevKontextFP8.safetensors", K_F8_E4M3 },
+        { "t5xxl_fp16.safetensors", K_F16 },
+        { "mistral_3_small_flux2_bf16.safetensors", K_BF16 },
+        { "qwen_3_4b.safetensors", K_BF16 },
+        { "clip_l.safetensors", K_BF16 },
+        { "t5-v1_1-xxl-encoder-Q4_K_M.gguf", K_Q4_K },
+        { "flux1-dev-Q8_0.gguf", K_Q8_0 },
+        { "Qwen3-4B-Q5_K_S.gguf", K_Q5_K },
+        { "Qwen3-8B-IQ4_XS.gguf", K_IQ4_XS },
+        { "flux2-dev-Q3_K_L.gguf", K_Q3_K },
+        { "fp8/flux1-dev-F16.gguf", K_F16 },
+        { "flux1-dev-bnb-nf4-v2.safetensors", K_Q4_0 },
+        { "qwen_3_4b_fp4_flux2.safetensors", K_Q4_0 },
+        { "rf16x-model.safetensors", K_BF16 },
+        { "", K_BF16 },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (file_name_dtype(names[i].name) != names[i].type)
+            fail_msg("%s: %s", names[i].name, k_dtype_name(file_name_dtype(names[i].name)));
+}
+
+static void test_block_types_of_shapes(void **state)
+{
+    static const WeightsShape rows[] = { { "matrix", 2, { 4, 512 } },
+                                         { "odd", 2, { 4, 96 } },
+                                         { "vector", 1, { 512 } } };
+    Weights *w = NULL;
+    Error err = { 0 };
+    (void)state;
+    assert_ok(weights_from_shapes("x-Q4_K_M.gguf", K_Q4_K, rows, 3, &w, &err), &err);
+    assert_int_equal(weights_dtype(w, "matrix"), K_Q4_K);
+    assert_int_equal(weights_dtype(w, "odd"), K_BF16);
+    assert_int_equal(weights_dtype(w, "vector"), K_BF16);
+    assert_int_equal(weights_bytes(w), 4 * 2 * 144 + 2 * (4 * 96 + 512));
+    weights_unref(w);
+}
+
 int run_weights_tests(void)
 {
     const struct CMUnitTest tests[] = {
@@ -355,6 +405,8 @@ int run_weights_tests(void)
         cmocka_unit_test(test_dummy),
         cmocka_unit_test(test_bad_files),
         cmocka_unit_test(test_marks),
+        cmocka_unit_test(test_type_of_file_name),
+        cmocka_unit_test(test_block_types_of_shapes),
         cmocka_unit_test(test_out_of_memory),
     };
 
