@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "engine/base/mem.h"
+#include "engine/base/number_text.h"
 
 static Status no_memory(Error *err)
 {
@@ -404,9 +405,31 @@ static Status int_from_float(const Conversion *c)
     return OK;
 }
 
+/* As many digits as Python's int() takes from text. */
+enum { MOST_DIGITS = 4300 };
+
+static Status parse_int(const Conversion *c)
+{
+    Str plain = { 0 };
+    bool good = false;
+    Status status = OK;
+
+    number_text_plain(c->in->text, c->in->length, &plain);
+    if (plain.failed)
+        status = no_memory(c->err);
+    else
+        status = int_from_text(c->arena, plain.text ? plain.text : "", plain.length, c->out,
+                               &good, c->err);
+    str_fini(&plain);
+    TRY(status);
+    if (!good) return refuse_repr(c, "invalid literal for int() with base 10: ");
+    if (c->out->length - c->out->negative > MOST_DIGITS)
+        return refuse(c, "the text has more than 4300 digits");
+    return OK;
+}
+
 static Status to_int(const Conversion *c)
 {
-    bool good;
 
     switch (c->in->kind) {
     case LIT_INT:
@@ -420,8 +443,7 @@ static Status to_int(const Conversion *c)
         return int_from_float(c);
     case LIT_TEXT:
         *c->how = COERCED_LOSSLESS;
-        TRY(int_from_text(c->arena, c->in->text, c->in->length, c->out, &good, c->err));
-        return good ? OK : refuse_repr(c, "invalid literal for int() with base 10: ");
+        return parse_int(c);
     default:
         return refuse(
             c, arena_printf(c->arena,
@@ -443,10 +465,15 @@ static Status float_from_int(const Conversion *c)
 
 static Status float_from_text(const Conversion *c)
 {
-    double d;
+    Str plain = { 0 };
+    double d = 0;
 
-    if (memchr(c->in->text, 0, c->in->length) || !str_to_double(c->in->text, &d))
-        return refuse_repr(c, "could not convert string to float: ");
+    number_text_plain(c->in->text, c->in->length, &plain);
+    bool failed = plain.failed, good = plain.text && !memchr(plain.text, 0, plain.length) &&
+                                       str_to_double(plain.text, &d);
+    str_fini(&plain);
+    if (failed) return no_memory(c->err);
+    if (!good) return refuse_repr(c, "could not convert string to float: ");
     if (isnan(d)) return refuse(c, "NaN is not a number that can be used");
     *c->out = literal_float(d);
     *c->how = COERCED_LOSSLESS;

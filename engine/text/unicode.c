@@ -219,35 +219,3 @@ void unicode_lower(const char *s, size_t n, Str *out)
         if (!is_case_ignorable(cp)) cased_before = is_cased(cp);
     }
 }
-
-/* ---- numbers ----------------------------------------------------------------------------- */
-
-/* Value of a decimal digit (category Nd), or -1. Runs of ten start at ...0 or ...6 of their row
- * of 16, but for the compatibility digits, which decompose to ASCII. */
-static int digit_value(int32_t cp)
-{
-    int32_t plain[4];
-    int boundary = 0;
-    if (utf8proc_category(cp) != UTF8PROC_CATEGORY_ND) return -1;
-    if (utf8proc_decompose_char(cp, plain, 4, UTF8PROC_COMPAT | UTF8PROC_STABLE, &boundary) ==
-            1 &&
-        plain[0] < 0x80)
-        return plain[0] - '0';
-    int low = cp & 15;
-    bool from_zero = utf8proc_category(cp & ~15) == UTF8PROC_CATEGORY_ND;
-    return from_zero ? (low <= 9 ? low : -1) : (low >= 6 ? low - 6 : -1);
-}
-
-void unicode_number_text(const char *s, size_t n, Str *out)
-{
-    for (size_t at = 0, length; at < n; at += length) {
-        int32_t cp = unicode_decode(s + at, n - at, &length);
-        int digit = cp < 0x80 ? -1 : digit_value(cp);
-        if (digit >= 0)
-            str_add_char(out, (char)('0' + digit));
-        else if (unicode_is_space(cp) || (cp >= 0x1C && cp <= 0x1F))
-            str_add_char(out, ' ');
-        else
-            str_add_n(out, s + at, length);
-    }
-}

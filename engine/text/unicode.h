@@ -33,8 +33,4 @@ void unicode_nfc(const char *s, size_t n, Str *out);
  * end of a word becomes U+03C2 (Unicode, SpecialCasing). */
 void unicode_lower(const char *s, size_t n, Str *out);
 
-/* Copies text for str_to_double: decimal digits of any script become ASCII digits and white
- * space becomes a blank, as Python's float() reads text. */
-void unicode_number_text(const char *s, size_t n, Str *out);
-
 #endif

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "engine/base/mem.h"
-#include "engine/text/unicode.h"
+#include "engine/base/number_text.h"
 
 #define NO_PARTNER SIZE_MAX
 
@@ -106,7 +106,7 @@ static void cut_number(Split *s, size_t at, size_t *end, double *value)
     if (colon <= at + 1 || text[colon - 1] != ':') return;
     if (memchr(text + colon, 0, *end - colon)) return;
     Str number = { 0 };
-    unicode_number_text(text + colon, *end - colon, &number);
+    number_text_plain(text + colon, *end - colon, &number);
     if (number.text && !number.failed && str_to_double(number.text, value)) *end = colon - 1;
     if (number.failed) s->failed = true;
     str_fini(&number);

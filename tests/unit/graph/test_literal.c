@@ -2,6 +2,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "engine/base/file.h"
+#include "engine/base/mem.h"
 #include "tests/unit/graph/toys.h"
 
 typedef struct Row {
@@ -166,10 +168,60 @@ static void literal_writes_python_repr(void **state)
     arena_free(arena);
 }
 
+/* What int() or float() gave for a text; NULL = it refused. */
+static void check_number(const char *file, const Literal *in, CoerceTo to, const Json *want)
+{
+    Arena *arena = arena_new();
+    Literal out = { 0 };
+    Coerced how = COERCED_SAME;
+    const char *why = NULL;
+    Str got = { 0 };
+    Error err = { 0 };
+    /* NaN is no number for a socket, though Python reads it. */
+    const char *number = json_is(want, JSON_STRING) ? json_string(want) : NULL;
+    if (number && strcmp(number, "nan") == 0) number = NULL;
+
+    assert_ok(literal_coerce(arena, in, to, &out, &how, &why, &err), &err);
+    if (how != COERCED_FAILED) literal_write_str(&got, &out);
+    bool same = number ? how == COERCED_LOSSLESS && got.text && strcmp(got.text, number) == 0
+                       : how == COERCED_FAILED;
+    if (!same)
+        fail_msg("%s: %s(\"%.60s\") is %.60s, not %.60s", file, to == TO_INT ? "int" : "float",
+                 in->text, got.text ? got.text : "refused", number ? number : "refused");
+    str_fini(&got);
+    arena_free(arena);
+}
+
+static void literal_reads_numbers_as_python(void **state)
+{
+    static const char file[] = WEFT_SOURCE_ROOT "/tests/data/graph/python_numbers.json";
+    JsonDoc *doc = NULL;
+    char *text = NULL;
+    size_t size = 0;
+    int count = 0;
+    Error err = { 0 };
+
+    (void)state;
+    assert_ok(file_read(file, 1 << 20, &text, &size, &err), &err);
+    assert_ok(json_parse(text, size, &doc, &err), &err);
+    for (const Json *row = json_first(json_root(doc)); row; row = json_next(row), count++) {
+        const Json *said = json_at(row, 0);
+        Literal in = { .kind = LIT_TEXT,
+                       .text = json_string(said),
+                       .length = json_string_length(said) };
+        check_number(file, &in, TO_INT, json_at(row, 1));
+        check_number(file, &in, TO_FLOAT, json_at(row, 2));
+    }
+    assert_true(count > 500);
+    json_free(doc);
+    mem_free(text);
+}
+
 int run_literal_tests(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(literal_converts_as_python),
+        cmocka_unit_test(literal_reads_numbers_as_python),
         cmocka_unit_test(literal_compares_beyond_64_bits),
         cmocka_unit_test(literal_reads_whole_seeds),
         cmocka_unit_test(literal_writes_python_repr),
