@@ -200,6 +200,19 @@ static Status bias_of(Lora *l, Change *c, Error *err)
     return c->tensor ? OK : error_set(err, E_NOMEM, "out of memory");
 }
 
+/* Rows of a head where the base has the matrix in llama.cpp's order, else 0. */
+static int64_t paired_head(const Lora *l, const char *tensor)
+{
+    static const char *const permuted[] = { ".self_attn.q_proj.weight",
+                                            ".self_attn.q_proj.bias",
+                                            ".self_attn.k_proj.weight",
+                                            ".self_attn.k_proj.bias" };
+
+    for (size_t i = 0; l->text && i < sizeof permuted / sizeof *permuted; i++)
+        if (str_ends_with(tensor, permuted[i])) return l->text->head;
+    return 0;
+}
+
 static Status add_format(Lora *l, const char *prefix, const LoraTarget *t, const LoraKeys *keys,
                          int format, Error *err)
 {
@@ -207,7 +220,11 @@ static Status add_format(Lora *l, const char *prefix, const LoraTarget *t, const
 
     c.tensor = arena_strndup(l->arena, t->tensor, strlen(t->tensor));
     if (!c.tensor) return error_set(err, E_NOMEM, "out of memory");
-    c.place = (LoraPlace){ t->first, t->rows, t->swap, formats[format].replace };
+    c.place = (LoraPlace){ .first = t->first,
+                           .rows = t->rows,
+                           .swap = t->swap,
+                           .replace = formats[format].replace,
+                           .head = paired_head(l, t->tensor) };
     c.order = t->order * FORMAT_COUNT + format;
     if (c.kind == LORA_FULL) c.full = keys->of[formats[format].any[0]];
     if (c.kind == LORA_PRODUCT) TRY(read_padding(l, prefix, &c, err));

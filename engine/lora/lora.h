@@ -36,6 +36,8 @@ typedef struct LoraTextPart {
     const char *key; /* its name in ComfyUI: clip_l, t5xxl, qwen3_4b, qwen3_8b, mistral3_24b */
     bool clip;       /* it is CLIP-L */
     bool alone;      /* no CLIP-L stands before it */
+    int64_t
+        head; /* rows of a head when those of q and k stand in llama.cpp's pairs; 0 = they do not */
 } LoraTextPart;
 
 /* The same for the network of a text encoder; base is in transformers' names without prefix. */

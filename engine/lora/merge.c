@@ -9,7 +9,9 @@
 
 bool lora_span(const LoraWindow *w, const LoraPlace *place, LoraSpan *out)
 {
-    LoraSpan s = { .first = place->first, .rows = place->rows ? place->rows : w->total };
+    LoraSpan s = { .first = place->first,
+                   .rows = place->rows ? place->rows : w->total,
+                   .head = place->head };
 
     s.lo = s.first > w->first ? s.first : w->first;
     s.hi = s.first + s.rows < w->first + w->rows ? s.first + s.rows : w->first + w->rows;
@@ -20,7 +22,8 @@ bool lora_span(const LoraWindow *w, const LoraPlace *place, LoraSpan *out)
 
 int64_t lora_span_row(const LoraSpan *s, bool swap, int64_t i)
 {
-    int64_t row = i - s->first;
+    int64_t row = i - s->first, in_head = s->head ? row % s->head : 0;
+    if (s->head) return row - in_head + in_head % 2 * (s->head / 2) + in_head / 2;
     return swap ? (row + s->rows / 2) % s->rows : row;
 }
 

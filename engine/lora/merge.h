@@ -16,11 +16,14 @@ typedef struct LoraPlace {
     int64_t first, rows;
     bool swap;
     bool replace; /* the rows become the change, strength does not count */
+    int64_t
+        head; /* not 0: the matrix holds heads of so many rows in pairs (2i, 2i+1), as llama.cpp permutes q
+                        and k, where the change holds them in halves (i, i + head/2) */
 } LoraPlace;
 
 /* The rows at work: rows [lo, hi) of the matrix, and where the change begins and how far it goes. */
 typedef struct LoraSpan {
-    int64_t lo, hi, first, rows;
+    int64_t lo, hi, first, rows, head;
     bool swap;
 } LoraSpan;
 /* What window and place share; false when that is nothing. */

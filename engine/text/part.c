@@ -80,6 +80,7 @@ static Status open_mistral3(Host *h, const TextPartSource *s, TextPart *p, Error
     DecoderDims dims = mistral3_published;
     if (s->weights) TRY(mistral3_describe(s->weights, &dims, err));
     dims.paired_rope = s->paired;
+    p->head = s->paired ? dims.head_dim : 0;
     p->rules = prompt_rules_mistral3;
     p->key = "mistral3_24b";
     snprintf(p->name, sizeof p->name, "Mistral-3");
@@ -118,7 +119,7 @@ Status text_part_open(Host *h, const TextPartSource *source, TextPart *out, Erro
         [TEXT_T5] = open_t5,
         [TEXT_CLIP] = open_clip,
     };
-    TextPart part = { .network = source->network, .paired = source->paired };
+    TextPart part = { .network = source->network };
     Status status = open[source->network](h, source, &part, err);
     if (status == OK)
         *out = part;
@@ -140,12 +141,6 @@ static Status add_lora(TextPart *p, Lora *lora, double strength, Error *err)
 {
     TextPatches *more = NULL;
 
-    if (p->paired) {
-        lora_free(lora);
-        return error_set(err, E_UNSUPPORTED,
-                         "a LoRA does not fit the row order of this file's q and k; use the "
-                         "text encoder's safetensors file");
-    }
     TRY(text_patches_add(p->patches, lora, strength, &more, err));
     ref_drop(p->patches);
     p->patches = more;
@@ -155,7 +150,9 @@ static Status add_lora(TextPart *p, Lora *lora, double strength, Error *err)
 Status text_part_with_lora(const TextPart *p, const Weights *file, double strength, bool alone,
                            bool exact, TextPart *out, LoraReport *report, Error *err)
 {
-    LoraTextPart names = { .key = p->key, .clip = p->network == TEXT_CLIP, .alone = alone };
+    LoraTextPart names = {
+        .key = p->key, .clip = p->network == TEXT_CLIP, .alone = alone, .head = p->head
+    };
     TextPart copy = *p;
     Lora *lora = NULL;
     Status status = OK;

@@ -12,10 +12,11 @@ typedef struct TextPart {
     Tokenizer *tokenizer; /* owned reference */
     PromptRules rules;    /* its template is borrowed from the model's weights */
     TextPatches *patches; /* owned reference, or NULL */
-    bool paired;          /* rows of q and k stand in llama.cpp's order */
-    int left_out;         /* blocks at the end that do not run (CLIPSetLastLayer) */
-    const char *key;      /* name of this encoder's tensor in embedding files; static */
-    char name[32];        /* "Qwen3 4B" */
+    int64_t
+        head; /* rows of a head when those of q and k stand in llama.cpp's order; 0 = they do not */
+    int left_out;    /* blocks at the end that do not run (CLIPSetLastLayer) */
+    const char *key; /* name of this encoder's tensor in embedding files; static */
+    char name[32];   /* "Qwen3 4B" */
 } TextPart;
 
 typedef struct TextPartSource {
@@ -34,7 +35,7 @@ void text_part_fini(TextPart *p);
 Status text_part_digest(const TextPart *p, Sha256 *h, Error *err);
 /* A copy that shares all but the patches, to which a LoRA is added. alone: it has no CLIP-L beside it.
  * *report tells what of the file is used; without changes the copy has none more. Errors: what
- * lora_open_text gives, E_UNSUPPORTED (a LoRA on llama.cpp's order of rows). */
+ * lora_open_text gives. */
 Status text_part_with_lora(const TextPart *p, const Weights *file, double strength, bool alone,
                            bool exact, TextPart *out, LoraReport *report, Error *err);
 

@@ -7,9 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
+#include "engine/formats/safetensors.h"
 #include "engine/lora/lora.h"
 #include "tests/unit/support.h"
 
@@ -135,7 +137,7 @@ static void text_lora_tells_networks_apart(void **state)
     Weights *clip = open_data("text_clip"), *t5 = open_data("text_t5");
     Weights *clip_base = scope(clip, "base", -1), *t5_base = scope(t5, "base", -1);
     Weights *te1 = scope(clip, "lora", 0), *te3 = scope(t5, "lora", 0);
-    LoraTextPart clip_l = { "clip_l", true, false }, t5xxl = { "t5xxl", false, false };
+    LoraTextPart clip_l = { .key = "clip_l", .clip = true }, t5xxl = { .key = "t5xxl" };
     Lora *lora = NULL;
     Error err = { 0 };
 
@@ -160,6 +162,123 @@ static void text_lora_tells_networks_apart(void **state)
     weights_unref(t5);
 }
 
+/* ---- llama.cpp's order of rows ------------------------------------------------------------------------------ */
+
+enum { ROWS = 16, COLS = 32, HEAD = 8, RANK = 2 };
+
+static Weights *made(const SafeItem *items, size_t count)
+{
+    char path[64];
+    Weights *w = NULL;
+    Error err = { 0 };
+    snprintf(path, sizeof path, "/tmp/weft-rows-%d.safetensors", (int)getpid());
+    assert_ok(safetensors_write(path, items, count, NULL, 0, &err), &err);
+    assert_ok(weights_open(path, NULL, &w, &err), &err);
+    unlink(path);
+    return w;
+}
+
+/* Row of the file in llama.cpp's order for row i of transformers': pairs (2j, 2j+1) stand for (j, j + HEAD/2). */
+static int paired_row(int i)
+{
+    int head = i / HEAD, in_head = i % HEAD;
+    return head * HEAD + 2 * (in_head % (HEAD / 2)) + in_head / (HEAD / 2);
+}
+
+/* Matrix `name` of a base under the file's changes, decoded, with those beside it added. */
+static void changed(const Weights *base, const Weights *file, int64_t head, const char *name,
+                    float *out)
+{
+    LoraTextPart part = { .key = "mistral3_24b", .alone = true, .head = head };
+    Lora *lora = NULL;
+    KWeight w;
+    Error err = { 0 };
+    assert_ok(lora_open_text(file, base, &part, true, &lora, &err), &err);
+    assert_ok(weights_matrix(base, name, ROWS, COLS, &w, &err), &err);
+    assert_ok(lora_apply(lora, name, 0.7, &w, &err), &err);
+    for (int i = 0; i < ROWS; i++) {
+        assert_int_equal(k_weight_row(&w, i, 0, COLS, out + i * COLS), K_OK);
+        for (int r = 0; w.side && r < w.side->rank; r++)
+            for (int j = 0; j < COLS; j++)
+                out[i * COLS + j] +=
+                    w.side->up[i * w.side->rank + r] * w.side->down[r * COLS + j];
+    }
+    lora_free(lora);
+}
+
+/* The base in both orders under the same file gives the same matrix in both orders; v stays in its own. */
+static void check_orders(const SafeItem *changes, size_t count, KDtype type)
+{
+    static const int64_t shape[] = { ROWS, COLS };
+    static const char *const names[] = { "model.layers.0.self_attn.q_proj.weight",
+                                         "model.layers.0.self_attn.k_proj.weight",
+                                         "model.layers.0.self_attn.v_proj.weight" };
+    static float halves[ROWS * COLS], pairs[ROWS * COLS], a[ROWS * COLS], b[ROWS * COLS];
+    static uint8_t small[ROWS * COLS], small_pairs[ROWS * COLS];
+    bool narrow = type == K_F8_E4M3;
+    for (int i = 0; i < ROWS * COLS; i++) {
+        halves[i] = (float)(i % 23 - 11) / 8;
+        small[i] = (uint8_t)(0x20 + i % 31);
+    }
+    for (int i = 0; i < ROWS; i++) {
+        memcpy(pairs + paired_row(i) * COLS, halves + i * COLS, sizeof(float) * COLS);
+        memcpy(small_pairs + paired_row(i) * COLS, small + i * COLS, COLS);
+    }
+    SafeItem plain[3], permuted[3];
+    for (int k = 0; k < 3; k++) {
+        const void *data = narrow ? (const void *)small : halves;
+        const void *moved = narrow ? (const void *)small_pairs : pairs;
+        plain[k] = (SafeItem){ names[k], type, 2, shape, data };
+        permuted[k] = (SafeItem){ names[k], type, 2, shape, k < 2 ? moved : data };
+    }
+    Weights *base = made(plain, 3), *other = made(permuted, 3), *file = made(changes, count);
+    for (int k = 0; k < 3; k++) {
+        changed(base, file, 0, names[k], a);
+        changed(other, file, HEAD, names[k], b);
+        for (int i = 0; i < ROWS; i++) {
+            int row = k < 2 ? paired_row(i) : i;
+            for (int j = 0; j < COLS; j++)
+                if (!(fabsf(a[i * COLS + j] - b[row * COLS + j]) < 1e-6f))
+                    fail_msg("%s [%d, %d]: %g and %g", names[k], i, j, (double)a[i * COLS + j],
+                             (double)b[row * COLS + j]);
+        }
+        assert_true(fabsf(a[5] - (narrow ? 0 : halves[5])) > 1e-4f);
+    }
+    weights_unref(base);
+    weights_unref(other);
+    weights_unref(file);
+}
+
+#define OF(layer, rest)                                                                        \
+    "text_encoders.mistral3_24b.transformer.model.layers.0.self_attn." layer rest
+
+static void text_lora_on_llama_rows(void **state)
+{
+    static const int64_t up[] = { ROWS, RANK }, down[] = { RANK, COLS },
+                         whole[] = { ROWS, COLS }, magnitudes[] = { ROWS, 1 };
+    static float values[ROWS * COLS], sizes[ROWS];
+    for (int i = 0; i < ROWS * COLS; i++)
+        values[i] = (float)(i * 7 % 19 - 9) / 16;
+    for (int i = 0; i < ROWS; i++)
+        sizes[i] = 1 + (float)i / 8;
+    const SafeItem low[] = { { OF("q_proj", ".lora_B.weight"), K_F32, 2, up, values },
+                             { OF("q_proj", ".lora_A.weight"), K_F32, 2, down, values + 9 },
+                             { OF("k_proj", ".lora_B.weight"), K_F32, 2, up, values + 3 },
+                             { OF("k_proj", ".lora_A.weight"), K_F32, 2, down, values + 5 },
+                             { OF("v_proj", ".lora_B.weight"), K_F32, 2, up, values + 1 },
+                             { OF("v_proj", ".lora_A.weight"), K_F32, 2, down, values + 2 } };
+    const SafeItem others[] = { { OF("q_proj", ".lora_B.weight"), K_F32, 2, up, values },
+                                { OF("q_proj", ".lora_A.weight"), K_F32, 2, down, values + 9 },
+                                { OF("q_proj", ".dora_scale"), K_F32, 2, magnitudes, sizes },
+                                { OF("k_proj", ".diff"), K_F32, 2, whole, values },
+                                { OF("v_proj", ".diff"), K_F32, 2, whole, values } };
+    (void)state;
+    check_orders(low, 6, K_F32);
+    check_orders(low, 6, K_F8_E4M3); /* kept beside the matrix */
+    check_orders(others, 5, K_F32);
+    check_orders(others, 5, K_F8_E4M3);
+}
+
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
@@ -169,6 +288,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(text_lora_on_qwen3),
         cmocka_unit_test(text_lora_on_mistral3),
         cmocka_unit_test(text_lora_tells_networks_apart),
+        cmocka_unit_test(text_lora_on_llama_rows),
     };
     if (argc < 2) return 2;
     folder = argv[1];
