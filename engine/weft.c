@@ -1,6 +1,7 @@
 /* weft.c - the public face over a session. */
 #include "engine/weft.h"
 
+#include <locale.h>
 #include <string.h>
 
 #include "engine/base/mem.h"
@@ -19,12 +20,25 @@ struct Weft {
     Listener listeners[WEFT_LISTENERS];
     int listener_count;
     char message[1400];
+    locale_t plain; /* owned: the host program's locale, but numbers have a decimal point */
 };
 
 struct WeftWorkflow {
     Weft *weft; /* borrowed */
     Workflow workflow;
 };
+
+/* Workflows and headers of model files write 0.5, whatever the host program's locale does. Every call that reads or
+ * writes numbers stands between these two; they touch the calling thread alone. */
+static locale_t point_on(const Weft *w)
+{
+    return uselocale(w->plain);
+}
+
+static void point_off(locale_t before)
+{
+    uselocale(before);
+}
 
 static const char *const default_models[] = { "models", NULL };
 
@@ -92,10 +106,24 @@ int weft_open(const WeftOptions *options, Weft **out)
     SessionOptions session = { 0 };
     Error err = { 0 };
     Weft *w = mem_calloc(1, sizeof *w);
+    locale_t program = w ? duplocale(uselocale(0)) : 0;
+    *out = NULL;
+    if (!program) {
+        mem_free(w);
+        return WEFT_FAILED;
+    }
+    w->plain =
+        newlocale(LC_NUMERIC_MASK, "C", program); /* takes program over unless it fails */
+    if (!w->plain) {
+        freelocale(program);
+        mem_free(w);
+        return WEFT_FAILED;
+    }
     *out = w;
-    if (!w) return WEFT_FAILED;
     fill_options(options, &session);
+    locale_t before = point_on(w);
     Status status = session_init(&w->session, &session, &err);
+    point_off(before);
     if (status == OK) events_listen(host_events(w->session.host), forward, w);
     return report(w, status, &err);
 }
@@ -104,6 +132,7 @@ void weft_close(Weft *w)
 {
     if (!w) return;
     session_fini(&w->session);
+    freelocale(w->plain);
     mem_free(w);
 }
 
@@ -144,7 +173,9 @@ int weft_load(Weft *w, const char *path, WeftWorkflow **out)
 {
     Error err = { 0 };
     Workflow loaded;
+    locale_t before = point_on(w);
     Status status = workflow_open(&w->session, path, &loaded, &err);
+    point_off(before);
     return keep(w, status, &err, &loaded, out);
 }
 
@@ -152,7 +183,9 @@ int weft_load_text(Weft *w, const char *text, size_t length, WeftWorkflow **out)
 {
     Error err = { 0 };
     Workflow loaded;
+    locale_t before = point_on(w);
     Status status = workflow_from_text(&w->session, text, length, &loaded, &err);
+    point_off(before);
     return keep(w, status, &err, &loaded, out);
 }
 
@@ -166,7 +199,9 @@ void weft_unload(WeftWorkflow *workflow)
 int weft_set(WeftWorkflow *workflow, const char *node, const char *input, const char *value)
 {
     Error err = { 0 };
+    locale_t before = point_on(workflow->weft);
     Status status = workflow_set(&workflow->workflow, node, input, value, &err);
+    point_off(before);
     return report(workflow->weft, status, &err);
 }
 
@@ -188,7 +223,7 @@ static void tell(const WeftWorkflow *workflow, const CheckReport *checked, const
     fn(user, &finding);
 }
 
-int weft_check(WeftWorkflow *workflow, WeftFindingFn fn, void *user)
+static int check(WeftWorkflow *workflow, WeftFindingFn fn, void *user)
 {
     Error err = { 0 };
     CheckReport *checked = NULL;
@@ -198,6 +233,14 @@ int weft_check(WeftWorkflow *workflow, WeftFindingFn fn, void *user)
         tell(workflow, checked, &checked->items[i], fn, user);
     int result = checked->errors > 0 ? WEFT_WORKFLOW : WEFT_OK;
     check_free(checked);
+    return result;
+}
+
+int weft_check(WeftWorkflow *workflow, WeftFindingFn fn, void *user)
+{
+    locale_t before = point_on(workflow->weft);
+    int result = check(workflow, fn, user);
+    point_off(before);
     return result;
 }
 
@@ -216,10 +259,12 @@ int weft_run(WeftWorkflow *workflow)
 {
     Error err = { 0 };
     CheckReport *checked = NULL;
+    locale_t before = point_on(workflow->weft);
     Status status = workflow_check(&workflow->workflow, true, &checked, &err);
     if (status == OK) status = first_error(&workflow->workflow, checked, &err);
     if (status == OK) status = limits_apply(&workflow->workflow, checked, &err);
     if (status == OK) status = workflow_run(&workflow->workflow, checked, NULL, &err);
+    point_off(before);
     atomic_store(&host_events(workflow->weft->session.host)->cancel, false);
     check_free(checked);
     return report(workflow->weft, status, &err);

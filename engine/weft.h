@@ -10,7 +10,8 @@
  *     weft_close(weft);
  *
  * Codes are the exit statuses of the command line. One Weft is used by one thread at a time; weft_cancel
- * alone may be called from a signal handler or another thread.
+ * alone may be called from a signal handler or another thread. Numbers have a decimal point whatever the
+ * program's locale says; callbacks run under that rule, too.
  */
 #ifndef WEFT_H
 #define WEFT_H

@@ -3,6 +3,7 @@
  *
  * usage: test_library WEFT SOURCE_ROOT [NAME_FILTER]
  */
+#include <locale.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -273,6 +274,43 @@ static void cancelling_meets_one_context(void **state)
     weft_close(b.weft);
 }
 
+/* ---- the host program's locale ------------------------------------------------------------------------------ */
+
+/* A locale that writes 0,5; made in the scratch folder where the system has none. */
+static bool set_comma_locale(void)
+{
+    char command[900];
+    if (setlocale(LC_ALL, "de_DE.UTF-8")) return true;
+    snprintf(command, sizeof command,
+             "localedef -i de_DE -f UTF-8 '%s/de_DE.UTF-8' 2>/dev/null", run.folder);
+    if (system(command) != 0) return false;
+    setenv("LOCPATH", run.folder, 1);
+    return setlocale(LC_ALL, "de_DE.UTF-8") != NULL;
+}
+
+static void a_program_with_decimal_commas_gets_the_same(void **state)
+{
+    Context c = { 0 };
+    char text[32];
+    (void)state;
+    if (!set_comma_locale()) {
+        print_message("no locale with decimal commas\n");
+        skip();
+    }
+    assert_int_equal(context_open(&c, "commas", 1, NULL), WEFT_OK);
+    for (int i = 0; i < FLOWS; i++)
+        check_run(&c, i);
+    WeftWorkflow *w = load(&c, 0);
+    assert_int_equal(weft_set(w, "6", "cfg", "1.0"), WEFT_OK);
+    check_loaded(&c, w, 0);
+    weft_unload(w);
+    weft_close(c.weft);
+    snprintf(text, sizeof text, "%.1f", 0.5);
+    assert_string_equal(text, "0,5"); /* the program's own is as it was */
+    setlocale(LC_ALL, "C");
+    unsetenv("LOCPATH");
+}
+
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
@@ -280,6 +318,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(one_context_holds_two_graphs),
         cmocka_unit_test(threads_have_a_context_each),
         cmocka_unit_test(cancelling_meets_one_context),
+        cmocka_unit_test(a_program_with_decimal_commas_gets_the_same),
     };
     if (argc < 3) return 2;
     if (argc > 3) cmocka_set_test_filter(argv[3]);
