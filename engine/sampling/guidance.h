@@ -98,7 +98,4 @@ Status guidance_epsilon_scaling(double factor, GuidanceHook **out, Error *err);
 /* Temporal score rescaling with strength k and width sigma. */
 Status guidance_tsr(double k, double sigma, GuidanceHook **out, Error *err);
 
-/* Linear between order statistics at rank q*(n-1); scratch of n floats. */
-double guidance_quantile(const float *v, int64_t n, double q, float *scratch);
-
 #endif

@@ -1,106 +1,25 @@
 /* tensor_reduce.c - reductions of tensors in scripts: to a number, or along a list of dimensions. */
-#include <math.h>
-#include <string.h>
-
-#include "engine/sampling/guidance.h"
+#include "engine/script/loops.h"
 #include "engine/script/tensors.h"
 #include "engine/script/vm.h"
 
-enum { QUANTILE_WEIGHT = 8, CHARGE_SHIFT = 6 };
+enum { QUANTILE_WEIGHT = 8, QUANTILE = LOOP_REDUCTIONS };
 
-/* One reduction over n values, in double. scratch holds n floats (quantile only). Sums run in LANES lanes, element i
- * in lane i % LANES, which are added at the end: an order fixed by the count alone. */
-typedef double (*ReduceFn)(const float *v, int64_t n, double q, float *scratch);
+/* What is to be done: one of LoopReduce, or QUANTILE. */
+typedef struct Task {
+    const Loops *loops;
+    int op;
+    double q;       /* QUANTILE only */
+    float *scratch; /* QUANTILE only: room for the values of one result */
+} Task;
 
-enum { LANES = 8 };
-
-static double join(const double lanes[LANES])
+/* Over n values side by side. */
+static double reduce_row(const Task *task, const float *v, int64_t n)
 {
-    return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) +
-           ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
-}
-
-static double reduce_sum(const float *v, int64_t n, double q, float *scratch)
-{
-    double lanes[LANES] = { 0 };
-    int64_t i = 0;
-
-    (void)q, (void)scratch;
-    for (; i + LANES <= n; i += LANES)
-        for (int k = 0; k < LANES; k++)
-            lanes[k] += (double)v[i + k];
-    for (; i < n; i++)
-        lanes[i % LANES] += (double)v[i];
-    return join(lanes);
-}
-
-static double reduce_mean(const float *v, int64_t n, double q, float *scratch)
-{
-    return reduce_sum(v, n, q, scratch) / (double)n;
-}
-
-static double squares_around(const float *v, int64_t n, double centre)
-{
-    double lanes[LANES] = { 0 };
-    int64_t i = 0;
-
-    for (; i + LANES <= n; i += LANES)
-        for (int k = 0; k < LANES; k++) {
-            double d = (double)v[i + k] - centre;
-            lanes[k] += d * d;
-        }
-    for (; i < n; i++)
-        lanes[i % LANES] += ((double)v[i] - centre) * ((double)v[i] - centre);
-    return join(lanes);
-}
-
-/* Sample deviation, with n - 1. */
-static double reduce_std(const float *v, int64_t n, double q, float *scratch)
-{
-    double mean = reduce_mean(v, n, q, scratch);
-    return sqrt(squares_around(v, n, mean) / (double)(n - 1));
-}
-
-static double reduce_norm(const float *v, int64_t n, double q, float *scratch)
-{
-    (void)q, (void)scratch;
-    return sqrt(squares_around(v, n, 0));
-}
-
-/* The largest of sign * v; a NaN wins. */
-static double extreme(const float *v, int64_t n, float sign)
-{
-    float most[LANES];
-    int64_t i = 0;
-    int nan = 0;
-
-    for (int k = 0; k < LANES; k++)
-        most[k] = -(float)INFINITY;
-    for (; i + LANES <= n; i += LANES)
-        for (int k = 0; k < LANES; k++) {
-            float x = sign * v[i + k];
-            most[k] = x > most[k] ? x : most[k];
-            nan |= x != x;
-        }
-    for (; i < n; i++) {
-        most[0] = sign * v[i] > most[0] ? sign * v[i] : most[0];
-        nan |= v[i] != v[i];
-    }
-    for (int k = 1; k < LANES; k++)
-        most[0] = most[k] > most[0] ? most[k] : most[0];
-    return nan ? (double)NAN : (double)(sign * most[0]);
-}
-
-static double reduce_amin(const float *v, int64_t n, double q, float *scratch)
-{
-    (void)q, (void)scratch;
-    return extreme(v, n, -1);
-}
-
-static double reduce_amax(const float *v, int64_t n, double q, float *scratch)
-{
-    (void)q, (void)scratch;
-    return extreme(v, n, 1);
+    if (task->op != QUANTILE) return task->loops->reduce[task->op](v, n);
+    if (task->q == 1) return task->loops->reduce[LOOP_AMAX](v, n);
+    if (task->q == 0) return task->loops->reduce[LOOP_AMIN](v, n);
+    return task->loops->quantile(v, n, task->q, task->scratch);
 }
 
 /* ---- the dimensions ----------------------------------------------------------------------------------- */
@@ -111,7 +30,9 @@ typedef struct Reduction {
     bool gone[K_MAX_DIMS];
     int64_t stride[K_MAX_DIMS];
     int64_t size;  /* elements per result */
-    bool trailing; /* they lie side by side */
+    bool trailing; /* they lie side by side, and results follow each other */
+    int64_t
+        columns; /* results side by side whose elements lie `columns` apart; 0 = neither order */
 } Reduction;
 
 static void read_dims(lua_State *L, int index, Reduction *r)
@@ -135,20 +56,27 @@ static void read_dims(lua_State *L, int index, Reduction *r)
     }
 }
 
+/* Groups of dimensions from the last on, each either gone or kept: [..., gone] lies in rows, [..., gone, kept] in
+ * columns, and with more changes from one to the other elements are gathered. */
 static void place(Reduction *r)
 {
-    int64_t step = 1;
-    bool kept = false;
+    int64_t step = 1, inner = 1;
+    int changes = 0;
+    bool last_gone = false;
 
     r->size = 1;
-    r->trailing = true;
     for (int d = r->t->ndim - 1; d >= 0; d--) {
+        int64_t n = r->t->shape[d];
         r->stride[d] = step;
-        step *= r->t->shape[d];
-        if (r->gone[d]) r->size *= r->t->shape[d];
-        if (r->gone[d] && kept && r->t->shape[d] > 1) r->trailing = false;
-        if (!r->gone[d] && r->t->shape[d] > 1) kept = true;
+        step *= n;
+        if (r->gone[d]) r->size *= n;
+        if (n == 1) continue;
+        if (r->gone[d] != last_gone) changes++;
+        if (changes == 0) inner *= n;
+        last_gone = r->gone[d];
     }
+    r->trailing = inner == 1 && changes <= 2;
+    r->columns = inner > 1 && changes <= 2 ? inner : 0;
 }
 
 /* Copies the elements of one result, which starts at `from`, side by side. */
@@ -186,84 +114,82 @@ static float *scratch_of(lua_State *L, int64_t n)
     return lua_newuserdatauv(L, (size_t)(n > 0 ? n : 1) * sizeof(float), 0);
 }
 
-static int reduce_to_number(lua_State *L, const Tensor *t, ReduceFn fn, double q, bool sorts)
+static void reduce_rows(const Task *task, const Reduction *r, float *out, int64_t n)
 {
-    int64_t n = tensor_count(t);
-    float *scratch = sorts ? scratch_of(L, n) : NULL;
-    if (n == 0) return luaL_error(L, "the tensor is empty");
-    lua_pushnumber(L, fn(tensor_f32(t), n, q, scratch));
-    return 1;
+    const float *v = tensor_f32(r->t);
+    for (int64_t k = 0; k < n; k++, v += r->size)
+        out[k] = (float)reduce_row(task, v, r->size);
 }
 
-/* fn over the tensor at 1; the list of dimensions, if any, at dims. */
-static int reduce(lua_State *L, ReduceFn fn, double q, int dims, bool sorts)
+static void reduce_columns(const Task *task, const Reduction *r, float *out, int64_t n)
 {
-    Reduction r = { .t = tensors_check(L, 1) };
+    LoopColumns c = { tensor_f32(r->t), out, r->size, r->columns, r->columns };
+    for (int64_t k = 0; k < n;
+         k += r->columns, c.out += r->columns, c.v += r->size * r->columns)
+        task->loops->reduce_columns[task->op](&c);
+}
+
+static void reduce_gathered(const Task *task, const Reduction *r, float *values, float *out,
+                            int64_t n)
+{
+    for (int64_t k = 0; k < n; k++) {
+        gather(r, start_of(r, k), values);
+        out[k] = (float)reduce_row(task, values, r->size);
+    }
+}
+
+static void reduce_dims(lua_State *L, const Tensor *t, Task *task, int dims)
+{
+    Reduction r = { .t = t };
     int64_t shape[K_MAX_DIMS];
 
-    vm_charge(L, 1 + (tensor_count(r.t) * (sorts ? QUANTILE_WEIGHT : 1) >> CHARGE_SHIFT));
-    if (lua_isnoneornil(L, dims)) return reduce_to_number(L, r.t, fn, q, sorts);
     read_dims(L, dims, &r);
     place(&r);
-    if (r.size == 0) return luaL_error(L, "the tensor is empty");
-    for (int d = 0; d < r.t->ndim; d++)
-        shape[d] = r.gone[d] ? 1 : r.t->shape[d];
-    float *sorted = sorts ? scratch_of(L, r.size) : NULL,
-          *values = r.trailing ? NULL : scratch_of(L, r.size);
-    Tensor *out = tensors_push_new(L, r.t->ndim, shape);
+    if (r.size == 0) luaL_error(L, "the tensor is empty");
+    for (int d = 0; d < t->ndim; d++)
+        shape[d] = r.gone[d] ? 1 : t->shape[d];
+    if (task->op == QUANTILE) task->scratch = scratch_of(L, r.size);
+    bool in_columns = r.columns > 0 && task->op != QUANTILE;
+    float *values = r.trailing || in_columns ? NULL : scratch_of(L, r.size);
+    Tensor *out = tensors_push_new(L, t->ndim, shape);
     int64_t n = tensor_count(out);
-    for (int64_t k = 0; k < n; k++) {
-        const float *v = start_of(&r, k);
-        if (values) gather(&r, v, values);
-        tensor_f32(out)[k] = (float)fn(values ? values : v, r.size, q, sorted);
+    if (r.trailing)
+        reduce_rows(task, &r, tensor_f32(out), n);
+    else if (in_columns)
+        reduce_columns(task, &r, tensor_f32(out), n);
+    else
+        reduce_gathered(task, &r, values, tensor_f32(out), n);
+}
+
+/* The upvalue's operation over the tensor at 1: to a number, or along the list of dimensions behind it (behind q). */
+static int reduce(lua_State *L)
+{
+    const Tensor *t = tensors_check(L, 1);
+    Task task = { .loops = vm_of(L)->loops, .op = (int)lua_tointeger(L, lua_upvalueindex(1)) };
+    int64_t n = tensor_count(t);
+    bool quantile = task.op == QUANTILE;
+    int dims = quantile ? 3 : 2;
+
+    if (quantile) task.q = luaL_checknumber(L, 2);
+    luaL_argcheck(L, task.q >= 0 && task.q <= 1, 2, "must be in 0 to 1");
+    vm_charge(L, TENSOR_CHARGE + (n * (quantile ? QUANTILE_WEIGHT : 1) >> TENSOR_CHARGE_SHIFT));
+    if (!lua_isnoneornil(L, dims)) {
+        reduce_dims(L, t, &task, dims);
+        return 1;
     }
+    if (n == 0) return luaL_error(L, "the tensor is empty");
+    if (quantile) task.scratch = scratch_of(L, n);
+    lua_pushnumber(L, reduce_row(&task, tensor_f32(t), n));
     return 1;
-}
-
-static int tensor_sum_op(lua_State *L)
-{
-    return reduce(L, reduce_sum, 0, 2, false);
-}
-
-static int tensor_mean_op(lua_State *L)
-{
-    return reduce(L, reduce_mean, 0, 2, false);
-}
-
-static int tensor_std_op(lua_State *L)
-{
-    return reduce(L, reduce_std, 0, 2, false);
-}
-
-static int tensor_norm_op(lua_State *L)
-{
-    return reduce(L, reduce_norm, 0, 2, false);
-}
-
-static int tensor_amin_op(lua_State *L)
-{
-    return reduce(L, reduce_amin, 0, 2, false);
-}
-
-static int tensor_amax_op(lua_State *L)
-{
-    return reduce(L, reduce_amax, 0, 2, false);
-}
-
-static int tensor_quantile_op(lua_State *L)
-{
-    double q = luaL_checknumber(L, 2);
-    luaL_argcheck(L, q >= 0 && q <= 1, 2, "must be in 0 to 1");
-    return reduce(L, guidance_quantile, q, 3, true);
 }
 
 void tensors_add_reductions(lua_State *L)
 {
-    static const luaL_Reg reductions[] = {
-        { "sum", tensor_sum_op },           { "mean", tensor_mean_op },
-        { "std", tensor_std_op },           { "norm", tensor_norm_op },
-        { "amin", tensor_amin_op },         { "amax", tensor_amax_op },
-        { "quantile", tensor_quantile_op }, { NULL, NULL },
+    static const TensorRow rows[] = {
+        { "sum", reduce, LOOP_SUM },      { "mean", reduce, LOOP_MEAN },
+        { "std", reduce, LOOP_STD },      { "norm", reduce, LOOP_NORM },
+        { "amin", reduce, LOOP_AMIN },    { "amax", reduce, LOOP_AMAX },
+        { "quantile", reduce, QUANTILE }, { 0 },
     };
-    luaL_setfuncs(L, reductions, 0);
+    tensors_add_rows(L, rows);
 }

@@ -27,7 +27,22 @@ const Tensor *tensors_check(lua_State *L, int index);
 /* Frees what tensors of a state left for reuse; called when the state is gone. */
 void tensors_drop_pool(Vm *vm);
 
-/* tensor_reduce.c: sum, mean, std, norm, amin, amax, quantile; added to the table on the stack's top. */
+/* What work on n elements is charged in instructions: TENSOR_CHARGE + n / 2^TENSOR_CHARGE_SHIFT. */
+enum { TENSOR_CHARGE = 32, TENSOR_CHARGE_SHIFT = 6 };
+
+/* One function of a table: `fn` finds `operation` in its first upvalue. A list ends with a row without name. */
+typedef struct TensorRow {
+    const char *name;
+    lua_CFunction fn;
+    int operation;
+} TensorRow;
+
+/* Adds rows to the table on the stack's top. */
+void tensors_add_rows(lua_State *L, const TensorRow *rows);
+/* tensor_math.c: + - * / and unary minus for the metatable, and the functions that work on each element;
+ * tensor_reduce.c: sum, mean, std, norm, amin, amax, quantile. Each adds to the table on the stack's top. */
+void tensors_add_operators(lua_State *L);
+void tensors_add_functions(lua_State *L);
 void tensors_add_reductions(lua_State *L);
 
 #endif

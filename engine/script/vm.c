@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "engine/base/mem.h"
+#include "engine/script/loops.h"
 #include "engine/script/tensors.h"
 
 enum {
@@ -13,7 +14,7 @@ enum {
         100, /* instructions between two looks at the budget; one may compare megabytes */
     BYTES_PER_UNIT = 64, /* fresh memory is charged as work: concatenations, growing tables */
     INPUT_ROOM = 32,     /* tensors of an input's size that a script may hold */
-    COLLECT_FLOOR = 2 << 20 /* tensor bytes below which no collection is forced */
+    COLLECT_FLOOR = 1 << 20 /* tensor bytes below which no collection is forced */
 };
 static const int64_t DEFAULT_MEMORY = 64 << 20, DEFAULT_BUDGET = 50000000;
 static const double DEFAULT_SECONDS = 10,
@@ -40,6 +41,7 @@ static bool is_late(Vm *vm)
     double now = wall_seconds();
     if (now < vm->look_at) return false;
     vm->look_at = now + LOOK_EVERY;
+    if (vm->deadline == 0) vm->deadline = processor_seconds() + vm->limits.seconds;
     return processor_seconds() > vm->deadline;
 }
 
@@ -187,7 +189,7 @@ void vm_charge(lua_State *L, int64_t units)
 void vm_renew(Vm *vm)
 {
     vm->spent = 0;
-    vm->deadline = processor_seconds() + vm->limits.seconds;
+    vm->deadline = 0;
     vm->look_at = wall_seconds() + LOOK_EVERY;
 }
 
@@ -334,6 +336,7 @@ Status vm_new(const ScriptLimits *limits, const char *file, uint64_t seed, Vm **
     const char *slash = strrchr(file, '/');
     vm->limits = with_defaults(limits);
     vm->collect_at = COLLECT_FLOOR;
+    vm->loops = loops_best();
     vm->file = file;
     vm->chunk = slash && strlen(slash) < 50 ? slash + 1 : strlen(file) < 50 ? file : "script";
     lua_State *L = lua_newstate(allocate, vm);

@@ -22,8 +22,9 @@ typedef struct ScriptLimits {
     double seconds; /* processor time, a backstop where the budget does not see the work (10) */
 } ScriptLimits;
 
-enum { VM_POOL = 16 };
+enum { VM_POOL = 32 };
 struct Tensor;
+struct Loops;
 
 /* Why a state may not go on. Any but VM_FINE passes through the script's own pcall. */
 typedef enum VmFault { VM_FINE, VM_BUDGET, VM_MEMORY, VM_NO_MEMORY, VM_CALLBACK } VmFault;
@@ -34,14 +35,18 @@ typedef struct Vm {
     int64_t heap, tensors,
         collect_at; /* bytes in use; tensor bytes at which garbage is collected */
     int64_t spent;
-    double deadline; /* on the thread's processor clock */
-    double look_at;  /* on the wall clock: when to look at the processor's next */
-    int64_t kept;    /* bytes of texts that a descriptor gave */
-    struct Tensor *pool[VM_POOL]; /* owned: tensors that nobody holds any more, to be written anew */
+    double
+        deadline; /* on the thread's processor clock; 0 until the call has lasted for a look */
+    double look_at; /* on the wall clock: when to look at the processor's next */
+    int64_t kept;   /* bytes of texts that a descriptor gave */
+    struct Tensor
+        *pool[VM_POOL]; /* owned: tensors that nobody holds any more, to be written anew */
     int pooled;
+    const void *tensor_meta;   /* address of the tensors' metatable, for comparison */
+    const struct Loops *loops; /* of this processor */
     /* References that values of the state hold. They stand here and not in the values alone, because the state gives
      * up a finaliser that finds no memory to run in. */
-    const Ref **held; /* owned list; NULL = free place */
+    const Ref **held;                     /* owned list; NULL = free place */
     int held_count, held_room, held_free; /* held_free: no free place lies before it */
     VmFault fault;
     bool out_of_memory;     /* the machine's, not the cap's */

@@ -46,8 +46,7 @@ return {
     local w = scheduled(p.cfg_mode, ctx.cfg, p.cfg_scale_min, p.power, u)
     local wm = scheduled(p.mimic_mode, p.mimic_scale, p.mimic_scale_min, p.power, u)
     local dims = p.separate_channels and { 3, 4 } or { 2, 3, 4 }
-    local diff = cond - uncond
-    local plain, mim = uncond + diff * w, uncond + diff * wm
+    local plain, mim = uncond:lerp(cond, w), uncond:lerp(cond, wm) -- U + (P - U) w
     local dyn, mean = plain, nil
     if p.center_mean then
       mean = plain:mean({ 3, 4 })

@@ -16,7 +16,7 @@ return {
     local to_v = math.f32(root / sigma)
     local y = ctx.x / square
     local vp, vu = (y - cond) * to_v, (y - uncond) * to_v
-    local c = vu + (vp - vu) * ctx.cfg
+    local c = vu:lerp(vp, ctx.cfg)
     local f = c * (vp:std(dims) / c:std(dims)) * p.multiplier + c * (1 - p.multiplier)
     return y - f * sigma / root
   end,

@@ -148,16 +148,6 @@ static void guidance_vectors(void **state)
     vectors_close(&v);
 }
 
-static void quantile_is_linear_between_ranks(void **state)
-{
-    const float v[] = { 5, 1, 4, 2, 3, 9, 7, 8, 6, 10 };
-    float scratch[10];
-
-    (void)state;
-    for (int i = 0; i <= 18; i++)
-        assert_true(fabs(guidance_quantile(v, 10, i / 18.0, scratch) - (1 + i / 2.0)) < 1e-12);
-}
-
 static void a_second_cfg_function_replaces_the_first(void **state)
 {
     GuidanceHook *a, *b, *c;
@@ -186,7 +176,6 @@ int run_guidance_tests(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(guidance_vectors),
-        cmocka_unit_test(quantile_is_linear_between_ranks),
         cmocka_unit_test(a_second_cfg_function_replaces_the_first),
     };
     return cmocka_run_group_tests_name("guidance", tests, NULL, NULL);

@@ -10,6 +10,7 @@ int main(int argc, char **argv)
     failed += run_script_vectors_tests();
     failed += run_cache_tests();
     failed += run_files_tests();
+    failed += run_loops_tests();
     failed += run_hostile_tests();
     return failed;
 }

@@ -11,6 +11,7 @@ int run_script_vectors_tests(void);
 int run_hostile_tests(void);
 int run_cache_tests(void);
 int run_files_tests(void);
+int run_loops_tests(void);
 
 /* The built-in scripts; made once per test. */
 ScriptSet *builtin_scripts(void);
