@@ -258,11 +258,28 @@ static void unlist(Fixer *x, const Json *level, const Json *link)
     if (item) json_edit_remove(x->edit, item);
 }
 
+static const char *name_of(const Json *socket)
+{
+    const char *name = json_string(member(socket, "name"));
+
+    return name ? name : "";
+}
+
+/* Of two inputs of one name the other would take the place of the one that is cut. */
+static bool has_own_name(const Json *node, const Json *socket)
+{
+    int n = 0;
+
+    for (const Json *m = json_first(member(node, "inputs")); m; m = json_next(m))
+        n += strcmp(name_of(m), name_of(socket)) == 0;
+    return n == 1;
+}
+
 bool fix_ui_disconnect(Fixer *x, const Json *node, const Json *socket)
 {
     const Json *level = level_of(x, node), *link = level ? link_into(level, socket) : NULL;
 
-    if (!link) return false;
+    if (!link || !has_own_name(node, socket)) return false;
     unlist(x, level, link);
     json_edit_remove(x->edit, link);
     json_edit_replace(x->edit, member(socket, "link"), "null");
