@@ -7,13 +7,13 @@
 /* ---- JUnit ------------------------------------------------------------------------------- */
 
 /* XML 1.0 has no place for most control characters, escaped or not, nor for U+FFFE and U+FFFF. */
-static void put_xml(Str *out, const char *text)
+static void put_valid_xml(Str *out, const char *text, size_t n)
 {
     static const char *const names[] = {
         ['&'] = "&amp;", ['<'] = "&lt;", ['>'] = "&gt;", ['"'] = "&quot;", ['\''] = "&apos;"
     };
 
-    for (; *text; text++) {
+    for (const char *end = text + n; text < end; text++) {
         unsigned char c = (unsigned char)*text;
         bool noncharacter = c == 0xEF && (unsigned char)text[1] == 0xBF &&
                             ((unsigned char)text[2] == 0xBE || (unsigned char)text[2] == 0xBF);
@@ -27,6 +27,19 @@ static void put_xml(Str *out, const char *text)
             str_add_char(out, (char)c);
         if (noncharacter) text += 2;
     }
+}
+
+/* Bytes that are no UTF-8, which names of files may hold, become question marks. */
+static void put_xml(Str *out, const char *text)
+{
+    ptrdiff_t bad;
+
+    while ((bad = str_utf8_error(text, strlen(text))) >= 0) {
+        put_valid_xml(out, text, (size_t)bad);
+        str_add_char(out, '?');
+        text += bad + 1;
+    }
+    put_valid_xml(out, text, strlen(text));
 }
 
 static void put_finding(Str *out, const ReportRow *row)
