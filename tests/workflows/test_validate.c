@@ -244,7 +244,7 @@ static void test_no_correction(void **state)
     }
 }
 
-/* Every rule has its document, or says here where it is tested. */
+/* Every rule has its document, or says here where it is tested; one with a correction has one that is corrected. */
 static void test_all_rules_have_a_case(void **state)
 {
     const Rule *rule;
@@ -255,6 +255,10 @@ static void test_all_rules_have_a_case(void **state)
         for (size_t k = 0; k < sizeof cases / sizeof *cases && !found; k++)
             found = strcmp(cases[k].rule, rule->id) == 0;
         if (!found) fail_msg("%s has no case", rule->id);
+        found = rule->fix == RULE_FIX_NONE;
+        for (size_t k = 0; k < sizeof cases / sizeof *cases && !found; k++)
+            found = cases[k].fixed && strcmp(cases[k].rule, rule->id) == 0;
+        if (!found) fail_msg("%s has no case that is corrected", rule->id);
     }
 }
 
