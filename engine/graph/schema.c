@@ -123,12 +123,48 @@ static Status put_input(Str *out, const Socket *s, struct Host *host, Error *err
 
 /* ---- classes ----------------------------------------------------------------------------- */
 
+static bool grows(const Socket *s)
+{
+    return s->type_name && strcmp(s->type_name, "COMFY_AUTOGROW_V3") == 0;
+}
+
 /* A growing socket never stands under its own name. */
 static bool is_required(const Socket *s)
 {
-    bool grows = s->type_name && strcmp(s->type_name, "COMFY_AUTOGROW_V3") == 0;
+    return !(s->flags & (SOCK_F_OPTIONAL | HIDDEN)) && !grows(s);
+}
 
-    return !(s->flags & (SOCK_F_OPTIONAL | HIDDEN)) && !grows;
+/* "name.", as a regular expression for the beginning of a key. */
+static void put_prefix(Str *out, const char *name)
+{
+    Str pattern = { 0 };
+
+    str_add_char(&pattern, '^');
+    for (const char *p = name; *p; p++) {
+        if (strchr("\\^$.|?*+()[]{}/", *p)) str_add_char(&pattern, '\\');
+        str_add_char(&pattern, *p);
+    }
+    str_add(&pattern, "\\.");
+    out->failed |= pattern.failed;
+    put_text(out, pattern.text ? pattern.text : "");
+    str_fini(&pattern);
+}
+
+/* Other inputs are errors of spelling, but for those that a socket brings along as "socket.name". */
+static void put_others(Str *out, const NodeDef *def)
+{
+    const char *comma = "";
+
+    if (def->flags & NODE_F_ANY_INPUT) return;
+    str_add(out, ", \"additionalProperties\": false, \"patternProperties\": {");
+    for (const Socket *s = def->inputs; s && s->name; s++) {
+        if (!s->keys && !grows(s)) continue;
+        str_add(out, comma);
+        put_prefix(out, s->name);
+        str_add(out, ": {}");
+        comma = ", ";
+    }
+    str_add_char(out, '}');
 }
 
 static Status put_class(Str *out, const NodeDef *def, struct Host *host, Error *err)
@@ -151,7 +187,9 @@ static Status put_class(Str *out, const NodeDef *def, struct Host *host, Error *
         put_text(out, s->name);
         comma = ", ";
     }
-    str_add(out, "]}");
+    str_add_char(out, ']');
+    put_others(out, def);
+    str_add_char(out, '}');
     return OK;
 }
 
@@ -195,7 +233,8 @@ static const char head[] =
     "\"inputs\": {\"type\": \"object\"}, \"_meta\": {\"type\": \"object\", \"properties\": "
     "{\"title\": {\"type\": \"string\"}, \"weft_ignore\": {\"type\": [\"array\", "
     "\"string\"]}}}, "
-    "\"class_type\": {\"anyOf\": [{\"type\": \"string\"}, {\"enum\": [";
+    "\"class_type\": {\"anyOf\": [{\"type\": \"string\", \"pattern\": \"^Lua\\\\.\"}, "
+    "{\"enum\": [";
 
 Status schema_write(const NodeTable *table, struct Host *host, Str *out, Error *err)
 {

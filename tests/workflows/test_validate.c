@@ -568,6 +568,11 @@ static void test_schema(void **state)
     assert_int_equal((int)json_double(json_get(steps, "maximum")), 10000);
     assert_int_equal(json_count(AT(root, "definitions", "classes", "KSampler", "required")),
                      10);
+    assert_true(json_is(AT(root, "definitions", "classes", "KSampler", "additionalProperties"),
+                        JSON_BOOL));
+    assert_string_equal(json_string(AT(root, "definitions", "node", "properties", "class_type",
+                                       "anyOf", "0", "pattern")),
+                        "^Lua\\.");
     assert_true(json_count(AT(root, "definitions", "node", "allOf")) ==
                 json_count(AT(root, "definitions", "classes")));
     json_free(doc);
