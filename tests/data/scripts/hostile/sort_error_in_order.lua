@@ -1,0 +1,1 @@
+return { kind = 'scheduler', name = 'a', run = function(ctx, p) local t = {} for i = 1, 1e5 do t[i] = i % 7 end while true do pcall(table.sort, t, function(a, b) if a == 3 then error({}) end return a < b end) end end }

@@ -1,0 +1,1 @@
+return { kind = 'scheduler', name = 'a', run = function(ctx, p) local t = {} for i = 1, 2e5 do t[i] = i end while true do pcall(select, '#', table.unpack(t, 1, 2e5)) pcall(table.unpack, t, math.mininteger, math.maxinteger) end end }

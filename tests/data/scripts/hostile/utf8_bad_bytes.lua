@@ -1,0 +1,1 @@
+return { kind = 'scheduler', name = 'a', run = function(ctx, p) local s = ('\xff\xc0'):rep(1000) while true do pcall(utf8.len, s) pcall(utf8.codepoint, s, 1, -1) for _ in utf8.codes(s) do end end end }
