@@ -102,6 +102,7 @@ int cmd_bench(const CliArgs *args)
         return 2;
     }
     cli_session_options(args, &options);
+    options.no_prompt_cache = true; /* an encoder is to compute, not to read what it once gave */
     Status status = session_init(&session, &options, &err);
     if (status == OK) {
         Bench b = { .args = args,

@@ -134,6 +134,20 @@ static void prompts_can_be_kept_off_the_disk(void **state)
     assert_false(file_is_dir(prompts));
 }
 
+static void bench_computes_what_it_times(void **state)
+{
+    char model[700], prompts[500];
+    (void)state;
+    snprintf(model, sizeof model, "%s/tests/data/models/text_encoders/qwen_3_4b.safetensors",
+             run.source);
+    snprintf(prompts, sizeof prompts, "%s/weft/prompts", cache_dir);
+    setenv("XDG_CACHE_HOME", cache_dir, 1);
+    launch(&run, (const char *const[]){ "bench", "encoder", "--model", model, NULL });
+    unsetenv("XDG_CACHE_HOME");
+    launch_expect(&run, 0, NULL);
+    assert_false(file_is_dir(prompts));
+}
+
 static void a_folder_that_cannot_be_made_is_no_error(void **state)
 {
     (void)state;
@@ -481,6 +495,7 @@ int main(int argc, char **argv)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(second_process_does_not_wake_the_encoder, fresh_cache),
         cmocka_unit_test_setup(prompts_can_be_kept_off_the_disk, fresh_cache),
+        cmocka_unit_test_setup(bench_computes_what_it_times, fresh_cache),
         cmocka_unit_test_setup(a_folder_that_cannot_be_made_is_no_error, fresh_cache),
         cmocka_unit_test_setup(dummy_runs_keep_nothing, fresh_cache),
         cmocka_unit_test_setup(one_process_keeps_results, fresh_cache),
