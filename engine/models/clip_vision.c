@@ -90,7 +90,7 @@ static Status read_dims(const Weights *w, ClipVisionDims *d, Error *err)
 
 static ProgValue norm(Blocks *b, const char *layer, ProgValue x, KDtype out)
 {
-    char name[96];
+    char name[112];
     snprintf(name, sizeof name, "%s.weight", layer);
     ProgValue weight = blocks_param(b, name);
     snprintf(name, sizeof name, "%s.bias", layer);

@@ -72,7 +72,7 @@ static void add(Net *net, const char *name, int64_t a, int64_t b, int64_t c)
 
 static void add_linear(Net *net, const char *layer, int64_t rows, int64_t columns)
 {
-    char name[96];
+    char name[112];
     snprintf(name, sizeof name, "%s.weight", layer);
     add(net, name, rows, columns, 0);
     snprintf(name, sizeof name, "%s.bias", layer);

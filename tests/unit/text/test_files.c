@@ -49,14 +49,15 @@ static void write_qwen_json(Str *out)
     char *merges = read_shared("golden/tokenizers/qwen/merges.txt", &n);
     str_add(out, ", \"merges\": [");
     const char *between = "";
-    for (char *line = strchr(merges, '\n') + 1; *line;) {
-        size_t length = strcspn(line, "\n");
+    size_t at = strcspn(merges, "\n"); /* the first line tells the version */
+    while (merges[at]) {
+        size_t length = strcspn(merges + ++at, "\n");
         if (length) {
             str_add(out, between);
-            json_write_string(out, line, length);
+            json_write_string(out, merges + at, length);
             between = ",";
         }
-        line += length + (line[length] != 0);
+        at += length;
     }
     str_add(out, "]}}");
     mem_free(merges);
