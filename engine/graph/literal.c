@@ -430,7 +430,6 @@ static Status parse_int(const Conversion *c)
 
 static Status to_int(const Conversion *c)
 {
-
     switch (c->in->kind) {
     case LIT_INT:
         *c->out = *c->in;
