@@ -2,7 +2,7 @@
 #include "kernels/check.h"
 
 /* Sets of dtypes an operand may have. */
-enum { F32_ONLY = 1 << K_F32, FLOATS = 1 << K_F32 | 1 << K_BF16, INDICES = 1 << K_I32 };
+enum { F32_ONLY = 1 << K_F32, FLOATS = 1 << K_F32 | 1 << K_BF16 };
 
 static KResult dtype_in(KDtype t, unsigned set)
 {
@@ -196,19 +196,6 @@ KResult k_check_affine(const KAffine *d)
     K_TRY(need_matrix(&d->y, FLOATS, m, n));
     K_TRY(maybe_vector(&d->mul, n));
     return maybe_vector(&d->add, n);
-}
-
-KResult k_check_embed(const KEmbed *d)
-{
-    int64_t t = d->ids.shape[0];
-    const int32_t *ids = d->ids.data;
-
-    K_TRY(check_weight(&d->w));
-    K_TRY(need(&d->ids, INDICES, 1, &t));
-    K_TRY(need_matrix(&d->y, F32_ONLY, t, d->w.k));
-    for (int64_t i = 0; i < t; i++)
-        if (ids[i] < 0 || ids[i] >= d->w.n) return K_BAD_SHAPE;
-    return K_OK;
 }
 
 KResult k_check_timestep(const KTimestep *d)

@@ -306,13 +306,6 @@ typedef struct KAffine {
     KAct act;
 } KAffine;
 
-/* y[i] = row ids[i] of w.  ids [t] I32, each checked against w.n; y [t, k] F32 */
-typedef struct KEmbed {
-    KView ids;
-    KWeight w;
-    KView y;
-} KEmbed;
-
 /* Sinusoidal embedding of one number, cosines first: y[j] = cos(v f_j), y[dim/2 + j] = sin(v f_j),
  * f_j = exp(-ln(10000) j / (dim/2)), all float32.  value [1] F32 (already times 1000), y [1, dim] F32 or BF16 */
 typedef struct KTimestep {
@@ -372,7 +365,6 @@ typedef struct KGroupStats {
     X(unary, KUnary)                                                                             \
     X(add, KAdd)                                                                                 \
     X(affine, KAffine)                                                                           \
-    X(embed, KEmbed)                                                                             \
     X(timestep, KTimestep)                                                                       \
     X(copy, KCopy)                                                                               \
     X(conv, KConv)                                                                               \

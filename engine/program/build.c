@@ -110,17 +110,6 @@ ProgValue prog_affine(Program *p, const PAffine *a)
     return append(p, OP_affine, &d, y, (ProgValue[OP_MAX_FIELDS]){ a->x, a->mul, a->add, y });
 }
 
-ProgValue prog_embed(Program *p, const PEmbed *a)
-{
-    OpDesc d = { .embed = { .w = a->w } };
-    ProgValue y = a->y;
-    if (!value_is(y)) {
-        KView ids = shape_of(p, a->ids);
-        y = prog_temp(p, K_F32, 2, (int64_t[]){ ids.shape[0], a->w.k });
-    }
-    return append(p, OP_embed, &d, y, (ProgValue[OP_MAX_FIELDS]){ a->ids, y });
-}
-
 ProgValue prog_timestep(Program *p, const PTimestep *a)
 {
     ProgValue y = a->y;

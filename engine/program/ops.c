@@ -161,15 +161,6 @@ static const char *check_affine(const void *desc)
     return NULL;
 }
 
-static const char *check_embed(const void *desc)
-{
-    const KEmbed *d = desc;
-    if (d->ids.ndim != 1 || d->ids.dtype != K_I32) return "ids must be a vector of I32";
-    if (!matrix(&d->y) || d->y.shape[0] != d->ids.shape[0] || d->y.shape[1] != d->w.k)
-        return "y does not fit";
-    return NULL;
-}
-
 static const char *check_timestep(const void *desc)
 {
     const KTimestep *d = desc;
@@ -303,9 +294,6 @@ static const OpDef defs[OP_COUNT] = {
     [OP_affine] = { "affine",
         { IN(KAffine, x), OPT(KAffine, mul), OPT(KAffine, add), OUT(KAffine, y) },
         .weight_at = -1, .flops = flops_none, CALLS(affine) },
-    [OP_embed] = { "embed",
-        { IN(KEmbed, ids), OUT(KEmbed, y) },
-        .weight_at = offsetof(KEmbed, w), .flops = flops_none, CALLS(embed) },
     [OP_timestep] = { "timestep",
         { IN(KTimestep, value), OUT(KTimestep, y) },
         .weight_at = -1, .flops = flops_none, CALLS(timestep) },

@@ -78,12 +78,6 @@ typedef struct PAffine {
     KDtype out;
 } PAffine;
 
-typedef struct PEmbed {
-    ProgValue ids;
-    KWeight w;
-    ProgValue y;
-} PEmbed;
-
 typedef struct PTimestep {
     ProgValue value, y;
     int64_t dim; /* width when y is absent */
@@ -125,7 +119,6 @@ ProgValue prog_glu(Program *p, const PGlu *a);
 ProgValue prog_unary(Program *p, const PUnary *a);
 ProgValue prog_add(Program *p, const PAdd *a);
 ProgValue prog_affine(Program *p, const PAffine *a);
-ProgValue prog_embed(Program *p, const PEmbed *a);
 ProgValue prog_timestep(Program *p, const PTimestep *a);
 ProgValue prog_copy(Program *p, const PCopy *a);
 ProgValue prog_conv(Program *p, const PConv *a);

@@ -1,4 +1,4 @@
-/* elementwise.c - glu, unary, add, affine and embed on vectors: rows over threads. */
+/* elementwise.c - glu, unary, add and affine on vectors: rows over threads. */
 #include "kernels/cpu/vec.h"
 
 #include "kernels/check.h"
@@ -110,21 +110,5 @@ KResult CPU_FN(affine)(KContext *ctx, const KAffine *d)
 #pragma omp parallel for num_threads(ctx->threads) if (rows * d->y.shape[1] > V_PARALLEL_FROM)
     for (int64_t i = 0; i < rows; i++)
         affine_row(d, i);
-    return K_OK;
-}
-
-KResult CPU_FN(embed)(KContext *ctx, const KEmbed *d)
-{
-    K_TRY(k_check_embed(d));
-    const int32_t *ids = d->ids.data;
-    int64_t rows = d->ids.shape[0];
-    float *y = d->y.data;
-
-    if (rows < 1) return K_OK;
-    K_TRY(k_weight_row(&d->w, ids[0], 0, d->w.k,
-                       y)); /* a dtype that nothing decodes fails here */
-#pragma omp parallel for num_threads(ctx->threads) if (rows * d->w.k > V_PARALLEL_FROM)
-    for (int64_t i = 1; i < rows; i++)
-        k_weight_row(&d->w, ids[i], 0, d->w.k, y + i * d->y.stride[0]);
     return K_OK;
 }

@@ -44,7 +44,6 @@ K_OP_MAP(CPU_DECLARE)
     CPU_ROW(X, unary)                                                                             \
     CPU_ROW(X, add)                                                                               \
     CPU_ROW(X, affine)                                                                            \
-    CPU_ROW(X, embed)                                                                             \
     X(timestep,    ref_timestep, ref_timestep, ref_timestep, ref_timestep, ref_timestep)          \
     CPU_ROW(X, copy)                                                                              \
     CPU_ROW(X, group_stats)

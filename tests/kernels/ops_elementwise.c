@@ -1,4 +1,4 @@
-/* ops_elementwise.c - cases of glu, unary, add, affine, embed, timestep and copy. */
+/* ops_elementwise.c - cases of glu, unary, add, affine, timestep and copy. */
 #include <stddef.h>
 
 #include "tests/kernels/ops.h"
@@ -128,36 +128,6 @@ const OpTest glu_test = { SHAPES * MIXES * ACTS, build_glu, glu_operands, false 
 const OpTest unary_test = { SHAPES * MIXES * ACTS, build_unary, unary_operands, false };
 const OpTest add_test = { SHAPES * MIXES * 4, build_add, add_operands, false };
 const OpTest affine_test = { SHAPES * MIXES * 8, build_affine, affine_operands, false };
-
-/* ---- embed -------------------------------------------------------------------------------------------- */
-
-static const KDtype embed_dtypes[] = { K_F32,  K_BF16, K_F16, K_F8_E4M3, K_Q8_0,
-                                       K_Q4_K, K_Q6_K, K_I8,  K_MXFP4,   K_NF4 };
-
-enum { EMBED_DTYPES = sizeof embed_dtypes / sizeof *embed_dtypes };
-
-static void build_embed(Scene *s, int index)
-{
-    KDtype t = embed_dtypes[index % EMBED_DTYPES];
-    int64_t tokens = index / EMBED_DTYPES * 25 + 1, rows = 37;
-    KEmbed *d = &s->d.embed;
-
-    scene_name(s, "embed %lld tokens %s", (long long)tokens, k_dtype_name(t));
-    d->w = scene_weight(s, t, rows, 512, 0);
-    d->ids = scene_view(s, K_I32, 0, 1, &tokens);
-    for (int64_t i = 0; i < tokens; i++)
-        ((int32_t *)d->ids.data)[i] = (int32_t)(scene_uniform(s) * (float)rows);
-    d->y = scene_matrix(s, K_F32, index / EMBED_DTYPES, tokens, 512);
-    scene_output(s, &d->y, 0);
-}
-
-static const Operand embed_operands[] = {
-    { offsetof(KEmbed, ids), false },
-    { offsetof(KEmbed, y), false },
-    { SIZE_MAX, false },
-};
-
-const OpTest embed_test = { EMBED_DTYPES * 3, build_embed, embed_operands, false };
 
 /* ---- timestep ------------------------------------------------------------------------------------------- */
 
