@@ -5,7 +5,7 @@
 #include "kernels/kernels.h"
 
 /* K_OK, K_BAD_SHAPE (also: a required operand is absent, an innermost stride is not 1, a weight's rows
- * are too short) or K_BAD_DTYPE. Reads no operand but the ids of embed. */
+ * are too short) or K_BAD_DTYPE. Reads no operand. */
 #define K_DECLARE_CHECK(op, Desc) KResult k_check_##op(const Desc *d);
 K_OP_MAP(K_DECLARE_CHECK)
 #undef K_DECLARE_CHECK

@@ -120,12 +120,12 @@ static void print_time(void)
 
 int validate_watch(const CliArgs *args)
 {
-    struct sigaction action = { .sa_handler = on_signal };
+    struct sigaction action = { .sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND };
+
+    sigaction(SIGINT, &action, NULL); /* a second one ends a check that takes long */
+    sigaction(SIGTERM, &action, NULL);
     int status = validate_all(args), fd;
     uint64_t last = fingerprint(args);
-
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
     print_time();
     fd = watch_folders(args);
     while (!stopped) {
