@@ -565,7 +565,7 @@ FAMILY = {"one": _one, "two": _two, "count": _count, "thing": _thing}
 
 def sample_edit(rng):
     """A pair for the edit ability: (scene before, scene after); the captions of the second are the instruction."""
-    before = sample(rng, family=_pick(rng, (_one, _one, _two)))
+    before = sample(rng, family=_pick(rng, (_one, _two, _two)))
     after = dict(before)
     steps = list(before["steps"])
     which = int(rng.integers(len(steps)))
@@ -580,7 +580,9 @@ def sample_edit(rng):
     after["steps"] = steps
 
     def make():
-        noun = _pick(rng, ("the " + shape, "the %s %s" % (old, shape)))
+        noun = "the %s %s" % (old, shape)
+        if fact.get("shape2") != fact["shape"]:
+            noun = _pick(rng, ("the " + shape, noun))
         return _pick(rng, ("make %s %s", "turn %s %s", "colour %s %s")) % (noun, new)
 
     after["captions"] = _wordings(rng, make)

@@ -27,12 +27,12 @@ def vae(a):
 
 def small(a):
     import train_flow
-    train_flow.train(a.work, "small", a.small_steps, a.batch, 1e-3, fall=0, compiled=a.compile)
+    train_flow.train(a.work, "small", a.small_steps, a.batch, 1e-3, fall=0, shift=.9, compiled=a.compile)
 
 
 def large(a):
     import train_flow
-    train_flow.train(a.work, "large", a.small_steps + a.large_steps, a.large_batch, 1e-3, a.fall,
+    train_flow.train(a.work, "large", a.small_steps + a.large_steps, a.large_batch, 1e-3, a.fall, shift=1.4,
                      mix=(("edits", a.edit_share, a.large_batch // 2),) if a.edit_share else (),
                      compiled=a.compile)
 
@@ -66,11 +66,11 @@ def main():
     p.add_argument("--checkpoint", help="export this one instead of the most finished")
     p.add_argument("--threads", type=int, default=0, help="0: all cores")
     p.add_argument("--count", type=int, default=40000, help="scenes of 128 pixels")
-    p.add_argument("--large-count", type=int, default=13000, help="scenes of 256 pixels")
+    p.add_argument("--large-count", type=int, default=20000, help="scenes of 256 pixels")
     p.add_argument("--vae-steps", type=int, default=2000)
-    p.add_argument("--small-steps", type=int, default=5000)
-    p.add_argument("--large-steps", type=int, default=2000)
-    p.add_argument("--distil-steps", type=int, default=600)
+    p.add_argument("--small-steps", type=int, default=3100)
+    p.add_argument("--large-steps", type=int, default=8000)
+    p.add_argument("--distil-steps", type=int, default=1200)
     p.add_argument("--lora-steps", type=int, default=300)
     p.add_argument("--batch", type=int, default=32, help="pictures of 128 pixels in a step")
     p.add_argument("--large-batch", type=int, default=16, help="pictures of 256 pixels in a step")
