@@ -240,7 +240,7 @@ static bool fix_count(Fixer *x, const Finding *f)
 
 static bool is_within(const GraphNode *n, const char *name, int64_t v)
 {
-    const Socket *s = node_input(n->def, name, NULL);
+    const Socket *s = n->def ? node_input(n->def, name, NULL) : NULL;
     SocketBound low, high;
 
     if (!s || s->type != SOCK_INT) return false;
@@ -410,11 +410,23 @@ static bool fix_unused(Fixer *x, const Finding *f)
     return x->graph->drawing ? fix_ui_delete(x, f->node) : api_delete(x, f->node);
 }
 
+static int count_links(const Fixer *x, int origin)
+{
+    int n = 0;
+
+    for (int i = 0; i < x->graph->count; i++)
+        for (int k = 0; k < node_of(x, i)->n_inputs; k++)
+            n += node_of(x, i)->inputs[k].is_link && node_of(x, i)->inputs[k].origin == origin;
+    return n;
+}
+
+/* A scheduler that serves several samplers cannot stand on the branch of each. */
 static bool fix_branch(Fixer *x, const Finding *f)
 {
     const GraphInput *from = f->other >= 0 ? fix_model_input(node_of(x, f->other)) : NULL;
 
-    if (!from || !reads_well(x, node_of(x, f->other))) return false;
+    if (!from || count_links(x, f->node) > 1 || !reads_well(x, node_of(x, f->other)))
+        return false;
     mark_sources(x, from->origin);
     if (x->seen[f->node]) return false; /* it would be a circle */
     return x->graph->drawing ? fix_ui_rewire(x, f->node, f->other)
