@@ -354,7 +354,8 @@ static bool api_move_readers(Fixer *x, const Chain *c)
         bool inside = false;
         for (int n = 0; n < c->count; n++)
             inside |= node_of(x, c->old[n]) == reader && in == fix_model_input(reader);
-        if (inside || !graph_slot(node_of(x, old_end), in->slot, &at) || at != slot) continue;
+        if (inside || in->fault != LINK_OK) continue; /* a link that is none stays so */
+        if (!graph_slot(node_of(x, old_end), in->slot, &at) || at != slot) continue;
         if (!write_link(x, in->raw, end)) return false;
     }
     return true;

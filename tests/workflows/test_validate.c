@@ -247,6 +247,20 @@ static void test_no_correction(void **state)
     }
 }
 
+/* Nodes change places; what was no link to one of them is not made one. */
+static void test_bad_links_stay(void **state)
+{
+    const char *path = copy_of("api/w306_bad_link.json", "bad_link.json");
+    char *after;
+
+    (void)state;
+    fix_copy(path, true);
+    after = read_back(path);
+    must_hold(after, "\"model\": [\"101\", 0], \"backend\"");
+    must_hold(after, "\"filename_prefix\": [\"101\", {}]");
+    mem_free(after);
+}
+
 /* Every rule has its document, or says here where it is tested; one with a correction has one that is corrected. */
 static void test_all_rules_have_a_case(void **state)
 {
@@ -585,14 +599,23 @@ static void test_schema(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rules),         cmocka_unit_test(test_fix_keeps_out),
-        cmocka_unit_test(test_no_correction), cmocka_unit_test(test_all_rules_have_a_case),
-        cmocka_unit_test(test_clean),         cmocka_unit_test(test_diff),
-        cmocka_unit_test(test_text),          cmocka_unit_test(test_sarif),
-        cmocka_unit_test(test_junit),         cmocka_unit_test(test_github),
-        cmocka_unit_test(test_folder),        cmocka_unit_test(test_stdin),
-        cmocka_unit_test(test_settings),      cmocka_unit_test(test_script),
-        cmocka_unit_test(test_watch),         cmocka_unit_test(test_explain),
+        cmocka_unit_test(test_rules),
+        cmocka_unit_test(test_fix_keeps_out),
+        cmocka_unit_test(test_no_correction),
+        cmocka_unit_test(test_bad_links_stay),
+        cmocka_unit_test(test_all_rules_have_a_case),
+        cmocka_unit_test(test_clean),
+        cmocka_unit_test(test_diff),
+        cmocka_unit_test(test_text),
+        cmocka_unit_test(test_sarif),
+        cmocka_unit_test(test_junit),
+        cmocka_unit_test(test_github),
+        cmocka_unit_test(test_folder),
+        cmocka_unit_test(test_stdin),
+        cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_script),
+        cmocka_unit_test(test_watch),
+        cmocka_unit_test(test_explain),
         cmocka_unit_test(test_schema),
     };
     int failed;
