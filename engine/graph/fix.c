@@ -64,15 +64,15 @@ static void mark_sources(Fixer *x, int node)
     int n = 0;
 
     memset(x->seen, 0, (size_t)x->graph->count * sizeof *x->seen);
-    x->todo[n++] = node;
+    x->waiting[n++] = node;
     x->seen[node] = true;
     while (n > 0) {
-        const GraphNode *at = node_of(x, x->todo[--n]);
+        const GraphNode *at = node_of(x, x->waiting[--n]);
         for (int k = 0; k < at->n_inputs; k++) {
             int from = at->inputs[k].is_link ? at->inputs[k].origin : -1;
             if (from < 0 || x->seen[from]) continue;
             x->seen[from] = true;
-            x->todo[n++] = from;
+            x->waiting[n++] = from;
         }
     }
 }
@@ -311,7 +311,7 @@ static bool api_take_out(Fixer *x, int node)
         const GraphInput *in = input_of(x, &x->uses[i]), *from;
         const char *name;
         int slot;
-        if (!graph_slot(gone, in->slot, &slot)) return false;
+        if (in->fault != LINK_OK || !graph_slot(gone, in->slot, &slot)) return false;
         name = fix_input_of(gone->def, gone->def->outputs[slot].type);
         from = name ? graph_input(gone, name) : NULL;
         if (!from || !from->is_link || from->origin == node ||
@@ -611,10 +611,10 @@ Status fixer_new(const CheckReport *report, JsonEdit *edit, Fixer **out, Error *
         x->use_at = mem_calloc(n, sizeof *x->use_at);
         x->readers = mem_calloc(n, sizeof *x->readers);
         x->reader = mem_calloc(n, sizeof *x->reader);
-        x->todo = mem_calloc(n, sizeof *x->todo);
+        x->waiting = mem_calloc(n, sizeof *x->waiting);
         x->seen = mem_calloc(n, sizeof *x->seen);
     }
-    if (!x || !x->use_at || !x->readers || !x->reader || !x->todo || !x->seen ||
+    if (!x || !x->use_at || !x->readers || !x->reader || !x->waiting || !x->seen ||
         !list_uses(x)) {
         fixer_free(x);
         return error_set(err, E_NOMEM, "out of memory");
@@ -633,7 +633,7 @@ void fixer_free(Fixer *x)
     mem_free(x->use_at);
     mem_free(x->readers);
     mem_free(x->reader);
-    mem_free(x->todo);
+    mem_free(x->waiting);
     mem_free(x->seen);
     mem_free(x);
 }

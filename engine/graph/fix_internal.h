@@ -21,7 +21,7 @@ struct Fixer {
     int *use_at;  /* owned */
     int *readers; /* owned, per node: inputs that read its model */
     int *reader;  /* owned, per node: one of these nodes, -1 = none */
-    int *todo;    /* owned, per node: mark_sources' list */
+    int *waiting;    /* owned, per node: mark_sources' list */
     bool *seen;   /* owned, per node: its marks */
 };
 
