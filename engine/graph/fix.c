@@ -405,6 +405,13 @@ static bool is_whole(const CheckReport *r)
     return r->n_outputs > 0;
 }
 
+static bool has_circle(const CheckReport *r)
+{
+    for (int i = 0; i < r->count; i++)
+        if (strcmp(r->items[i].rule, "E104") == 0) return true;
+    return false;
+}
+
 static bool fix_unused(Fixer *x, const Finding *f)
 {
     if (!x->whole) return false;
@@ -520,7 +527,7 @@ static bool fix_order(Fixer *x, const Finding *f)
 enum {
     FIX_ANYWHERE = 1, /* needs no node of the graph, only the place in the document */
     FIX_BY_WIRES =
-        2 /* right for what the node is wired to: not for all instances of a definition */
+        2 /* right for what the node is wired to: not for all instances of a definition, nor in a circle */
 };
 
 /* clang-format off */
@@ -621,6 +628,7 @@ Status fixer_new(const CheckReport *report, JsonEdit *edit, Fixer **out, Error *
     }
     count_readers(x);
     x->whole = is_whole(report);
+    x->circle = has_circle(report);
     x->plain = x->graph->drawing && fix_ui_is_plain(x->graph->root);
     *out = x;
     return OK;
@@ -643,7 +651,8 @@ bool fixer_add(Fixer *x, const Finding *f)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         if (strcmp(rows[i].rule, f->rule) != 0) continue;
         if (f->node < 0 && !(rows[i].flags & FIX_ANYWHERE)) return false;
-        if (rows[i].flags & FIX_BY_WIRES && x->graph->drawing && is_shared(x, f->node))
+        if (rows[i].flags & FIX_BY_WIRES &&
+            (x->circle || (x->graph->drawing && is_shared(x, f->node))))
             return false;
         json_edit_begin(x->edit);
         if (rows[i].fix(x, f)) return json_edit_commit(x->edit);

@@ -16,12 +16,13 @@ struct Fixer {
     const CheckReport *report;
     const Graph *graph;
     bool whole;   /* no wire is broken */
+    bool circle;  /* nodes read one another in a circle */
     bool plain;   /* UI: table and both ends agree about every wire */
     Use *uses;    /* owned: those of node i from use_at[i] up to use_at[i + 1] */
     int *use_at;  /* owned */
     int *readers; /* owned, per node: inputs that read its model */
     int *reader;  /* owned, per node: one of these nodes, -1 = none */
-    int *waiting;    /* owned, per node: mark_sources' list */
+    int *waiting; /* owned, per node: mark_sources' list */
     bool *seen;   /* owned, per node: its marks */
 };
 

@@ -224,13 +224,14 @@ static void test_fix_keeps_out(void **state)
 
 /* No correction is offered, or made, where the document would not mean the same after it: a wire whose table and
  * ends disagree, a node that reads itself, a definition whose other instance is right as it is, a class whose ranges are
- * not known, a scheduler of two samplers on two branches, a node that something names in what is no link. */
+ * not known, a scheduler of two samplers on two branches, a node that something names in what is no link,
+ * a circle. */
 static void test_no_correction(void **state)
 {
-    static const char *const files[] = {
-        "ui/keep_tangled.json",  "api/keep_self.json",         "ui/keep_shared.json",
-        "api/keep_unknown.json", "api/keep_two_samplers.json", "api/keep_bad_link.json"
-    };
+    static const char *const files[] = { "ui/keep_tangled.json",       "api/keep_self.json",
+                                         "ui/keep_shared.json",        "api/keep_unknown.json",
+                                         "api/keep_two_samplers.json", "api/keep_bad_link.json",
+                                         "api/keep_circle.json" };
 
     (void)state;
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
