@@ -379,8 +379,10 @@ static bool api_reorder(Fixer *x, const Chain *c)
 static bool fix_take_out(Fixer *x, const Finding *f)
 {
     const GraphNode *n = node_of(x, f->node);
+    const GraphInput *model = n->def ? fix_model_input(n) : NULL;
 
-    if (f->other < 0 || !n->def || !reads_well(x, n)) return false;
+    if (f->other < 0 || !model || !model->is_link || !reads_well(x, n))
+        return false; /* without a model of its own it has none to hand on */
     return x->graph->drawing ? fix_ui_take_out(x, f->node) : api_take_out(x, f->node);
 }
 
