@@ -45,10 +45,8 @@ static bool link_is_good(const Fixer *x, const GraphNode *n, const GraphInput *i
     int slot;
 
     if (in->fault != LINK_OK || !from) return false;
-    if (!from->def) return true;
-    if (!graph_slot(from, in->slot, &slot)) return false;
-    return !row || socket_types_match(socket_type_name(&from->def->outputs[slot]),
-                                      socket_type_name(row));
+    if (!row) return !from->def || graph_slot(from, in->slot, &slot);
+    return graph_output_fits(from, in->slot, row);
 }
 
 static bool reads_well(const Fixer *x, const GraphNode *n)
@@ -420,22 +418,12 @@ static bool fix_unused(Fixer *x, const Finding *f)
     return x->graph->drawing ? fix_ui_delete(x, f->node) : api_delete(x, f->node);
 }
 
-static int count_links(const Fixer *x, int origin)
-{
-    int n = 0;
-
-    for (int i = 0; i < x->graph->count; i++)
-        for (int k = 0; k < node_of(x, i)->n_inputs; k++)
-            n += node_of(x, i)->inputs[k].is_link && node_of(x, i)->inputs[k].origin == origin;
-    return n;
-}
-
 /* A scheduler that serves several samplers cannot stand on the branch of each. */
 static bool fix_branch(Fixer *x, const Finding *f)
 {
     const GraphInput *from = f->other >= 0 ? fix_model_input(node_of(x, f->other)) : NULL;
 
-    if (!from || count_links(x, f->node) > 1 || !reads_well(x, node_of(x, f->other)))
+    if (!from || x->use_at[f->node + 1] - x->use_at[f->node] > 1 || !reads_well(x, node_of(x, f->other)))
         return false;
     mark_sources(x, from->origin);
     if (x->seen[f->node]) return false; /* it would be a circle */

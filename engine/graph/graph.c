@@ -389,6 +389,16 @@ bool graph_slot(const GraphNode *origin, int64_t slot, int *out)
     return true;
 }
 
+bool graph_output_fits(const GraphNode *origin, int64_t slot, const Socket *input)
+{
+    int at;
+
+    if (!origin->def) return true;
+    return graph_slot(origin, slot, &at) &&
+           socket_types_match(socket_type_name(&origin->def->outputs[at]),
+                              socket_type_name(input));
+}
+
 /* ---- writing ----------------------------------------------------------------------------- */
 
 static void write_text(Str *out, const char *text)

@@ -120,6 +120,8 @@ int graph_find(const Graph *g, const char *id); /* -1 when absent */
 GraphInput *graph_input(const GraphNode *n, const char *name);
 /* Number of outputs that can be linked and whether slot is one of them after counting from the end. */
 bool graph_slot(const GraphNode *origin, int64_t slot, int *out);
+/* Whether that output exists and the input takes its type; true for a class that is not known. */
+bool graph_output_fits(const GraphNode *origin, int64_t slot, const Socket *input);
 
 /* The graph as an API document, in Python's json.dumps style. Check out->failed afterwards. */
 void graph_write_api(const Graph *g, Str *out);

@@ -30,17 +30,6 @@ static int origin_of(const Lint *l, const GraphInput *in)
     return good ? in->origin : -1;
 }
 
-/* False for a link that E203 complains about: what lies behind it says nothing about this input. */
-static bool link_fits(const Lint *l, const GraphInput *in, const Socket *s)
-{
-    const GraphNode *from = lint_at(l, in->origin);
-    int slot;
-
-    if (!from->def) return true;
-    return graph_slot(from, in->slot, &slot) &&
-           socket_types_match(socket_type_name(&from->def->outputs[slot]), socket_type_name(s));
-}
-
 int lint_source(const Lint *l, int node, SockType type, const GraphInput **out)
 {
     const GraphNode *n = lint_at(l, node);
@@ -48,7 +37,8 @@ int lint_source(const Lint *l, int node, SockType type, const GraphInput **out)
     for (const Socket *s = n->def ? n->def->inputs : NULL; s && s->name; s++) {
         const GraphInput *in = s->type == type ? graph_input(n, s->name) : NULL;
         int origin = origin_of(l, in);
-        if (origin < 0 || !link_fits(l, in, s)) continue;
+        if (origin < 0 || !graph_output_fits(lint_at(l, origin), in->slot, s))
+            continue; /* E203 tells of it; what lies behind says nothing about this input */
         if (out) *out = in;
         return origin;
     }
