@@ -20,6 +20,14 @@ def load_checkpoint(path):
     return torch.load(path, map_location="cpu", weights_only=False) if os.path.exists(path) else None
 
 
+# bf16 products where the processor has them; elsewhere they would be emulated, far slower than float32.
+BF16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def autocast():
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=BF16)
+
+
 def say(*words):
     print(time.strftime("%H:%M:%S"), *words)
     sys.stdout.flush()
@@ -114,8 +122,8 @@ class Average:
 
 def orthogonal(x):
     """Newton-Schulz: the nearest matrix with equal singular values, for a stack [n, rows, columns], rows <= columns."""
-    x = x.bfloat16()
-    x = x / (x.float().square().sum((1, 2), keepdim=True).sqrt() + 1e-8).bfloat16()
+    x = x.bfloat16() if BF16 else x
+    x = x / (x.float().square().sum((1, 2), keepdim=True).sqrt() + 1e-8).to(x.dtype)
     for _ in range(5):
         a = x @ x.transpose(1, 2)
         x = 3.4445 * x + torch.baddbmm(a, a, a, beta=-4.7750, alpha=2.0315) @ x

@@ -139,16 +139,34 @@ def judge(fact, image):
     return out
 
 
+def edit_pairs(count, seed=78):
+    """Edits of scenes of combinations that training never saw, by turns of one thing and of two."""
+    rng = np.random.default_rng(seed)
+    return [scenes.sample_edit(rng, True, scenes.FAMILY[("one", "two")[i % 2]]) for i in range(count)]
+
+
+def judge_edit(after, image):
+    """Whether every thing stands where it stood, in its colour and shape: the named one in the new colour."""
+    names = {rgb: name for name, rgb in scenes.COLOURS.items()}
+    seen = objects(image)
+
+    def shown(step):
+        shape, (x, y, _), colour, _ = step
+        near = [o for o in seen if abs(o["centre"][0] - x) < .12 and abs(o["centre"][1] - y) < .12]
+        return bool(near) and (near[0]["colour"], near[0]["shape"]) == (names[colour], shape)
+    return {"edit": len(seen) >= len(after["steps"]) and all(shown(s) for s in after["steps"])}
+
+
 def held_out(count, seed=77):
     """count scenes of combinations that training never saw, a third each of one, two, count."""
     rng = np.random.default_rng(seed)
     return [scenes.sample(rng, True, scenes.FAMILY[("one", "two", "count")[i % 3]]) for i in range(count)]
 
 
-def table(facts, images):
+def table(facts, verdicts):
     total = {}
-    for fact, image in zip(facts, images):
-        for k, ok in judge(fact, image).items():
+    for fact, verdict in zip(facts, verdicts):
+        for k, ok in verdict.items():
             total.setdefault(k, []).append(ok)
             total.setdefault("%s (%s)" % (k, fact["kind"]), []).append(ok)
     return {k: (100.0 * sum(v) / len(v), len(v)) for k, v in sorted(total.items())}
@@ -168,6 +186,7 @@ def main():
     p.add_argument("--steps", type=int, default=4)
     p.add_argument("--cfg", type=float, default=1.0)
     p.add_argument("--threads", type=int, default=0)
+    p.add_argument("--edits", type=int, default=60, help="edits of a reference picture that are tried")
     p.add_argument("--truth", action="store_true")
     p.add_argument("--sheet", help="also write a contact sheet of the first 36 captions here")
     a = p.parse_args()
@@ -175,8 +194,10 @@ def main():
         torch.set_num_threads(a.threads)
     world = held_out(a.count)
     facts = [s["fact"] for s in world]
+    pairs = edit_pairs(a.edits)
     if a.truth:
-        show(table(facts, [scenes.render(s, a.size) for s in world]))
+        show(table(facts, [judge(f, scenes.render(s, a.size)) for f, s in zip(facts, world)]))
+        show(table([b["fact"] for b, _ in pairs], [judge_edit(s, scenes.render(s, a.size)) for _, s in pairs]))
         return
     import export
     import sample
@@ -186,7 +207,15 @@ def main():
         seeds = range(1000 + at, 1000 + at + len(prompts[at:at + 10]))
         images.extend(sample.draw(text, flux, vae.decode, tok, prompts[at:at + 10], seeds, a.size, a.steps, a.cfg))
     print("%d steps, cfg %g, %dx%d" % (a.steps, a.cfg, a.size, a.size))
-    show(table(facts, images))
+    show(table(facts, [judge(f, i) for f, i in zip(facts, images)]))
+    edited = []
+    for at in range(0, len(pairs), 10):
+        part = pairs[at:at + 10]
+        with torch.no_grad():
+            ref = vae.encode(common.to_float(np.stack([scenes.render(b, a.size) for b, _ in part])))
+        edited.extend(sample.draw(text, flux, vae.decode, tok, [s["captions"][0] for _, s in part],
+                                  range(2000 + at, 2000 + at + len(part)), a.size, a.steps, a.cfg, refs=(ref,)))
+    show(table([b["fact"] for b, _ in pairs], [judge_edit(s, i) for (_, s), i in zip(pairs, edited)]))
     print("autoencoder          %5.1f dB" % export.psnr(vae))
     if a.sheet:
         common.write_png(a.sheet, common.sheet(images[:36], 6))

@@ -38,9 +38,9 @@ def plain(tensors):
             if not k.endswith(("_scale", ".comfy_quant"))}
 
 
-def newest(work):
+def newest(work, names=("corrected.pt", "distilled.pt", "flow.pt")):
     """The most finished flow checkpoint."""
-    for name in ("distilled.pt", "flow.pt"):
+    for name in names:
         if os.path.exists(work + "/" + name):
             return name
     raise SystemExit("no flow checkpoint in " + work)
@@ -78,6 +78,16 @@ def load(folder):
         module.load_state_dict(plain(tensors))
         module.eval()
     return text, flux, auto, tok
+
+
+def take(work, folder):
+    """The exported files as checkpoints (weights only), so that `correct`, `export` and `lora` can go on from them."""
+    text, flux, auto, tok = load(folder)
+    both = Both(tok.size, tok.pad)
+    both.text, both.flux = text, flux
+    shutil.copyfile(folder + "/" + QWEN + ".tokenizer.json", work + "/tokenizer.json")
+    common.save_checkpoint(work + "/distilled.pt", {"average": both.state_dict(), "step": 0})
+    common.save_checkpoint(work + "/vae.pt", {"average": auto.decoder.state_dict(), "step": 0})
 
 
 def psnr(auto, count=24, size=256):

@@ -54,24 +54,13 @@ def context(model, tok, prompts):
 
 
 @torch.no_grad()
-def draw(text, flux, decode, tok, prompts, seeds, size=256, steps=4, cfg=1.0, bf16=True, schedule=None, stretch=1):
-    """Pictures as uint8 [B,H,W,3] (or latents when decode is None)."""
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+def draw(text, flux, decode, tok, prompts, seeds, size=256, steps=4, cfg=1.0, bf16=True, schedule=None, stretch=1,
+         refs=()):
+    """Pictures as uint8 [B,H,W,3] (or latents when decode is None); refs: latents of reference pictures."""
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16 and common.BF16):
         c, e = context(text, tok, prompts), context(text, tok, [""])
         levels = sigmas(steps, schedule or size, schedule or size)
-        x = euler(guided(flux, c, e, cfg, (), stretch), noise(seeds, size // 16, size // 16), levels)
+        x = euler(guided(flux, c, e, cfg, refs, stretch), noise(seeds, size // 16, size // 16), levels)
         if decode is None:
             return x
         return common.to_bytes(decode(x))
-
-
-def load_training(work, name="flow.pt", averaged=True):
-    """(text encoder, transformer, tokenizer) from a checkpoint."""
-    import data
-    from train_flow import Both
-    tok = data.tokenizer(work)
-    both = Both(tok.size, tok.pad)
-    state = common.load_checkpoint(work + "/" + name)
-    both.load_state_dict(state["average" if averaged else "model"])
-    both.eval()
-    return both.text, both.flux, tok, state["step"]

@@ -563,9 +563,9 @@ FAMILY = {"one": _one, "two": _two, "count": _count, "thing": _thing}
 
 # ---------------------------------------------------------------- edits
 
-def sample_edit(rng):
+def sample_edit(rng, want_held=False, family=None):
     """A pair for the edit ability: (scene before, scene after); the captions of the second are the instruction."""
-    before = sample(rng, family=_pick(rng, (_one, _two, _two)))
+    before = sample(rng, want_held, family or _pick(rng, (_one, _two, _two)))
     after = dict(before)
     steps = list(before["steps"])
     which = int(rng.integers(len(steps)))

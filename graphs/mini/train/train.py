@@ -42,9 +42,23 @@ def distil(a):
     train_flow.distil(a.work, a.distil_steps, a.large_batch, 4e-4, mix=a.edit_share, compiled=a.compile)
 
 
+def correct(a):
+    import data
+    import export as files
+    import train_correct
+    data.build(a.work, "edits", 23, a.large_count // 5, 256, edits=True)
+    train_correct.train(a.work, a.checkpoint or files.newest(a.work, ("distilled.pt", "flow.pt")), a.correct_steps,
+                        a.large_batch, 3e-4)
+
+
 def export(a):
     import export as files
     files.write(a.work, a.models, a.checkpoint)
+
+
+def take(a):
+    import export as files
+    files.take(a.work, a.models)
 
 
 def lora(a):
@@ -55,12 +69,14 @@ def lora(a):
     train_lora.write(a.work, a.models + "/loras/weft-mini-blueprint.safetensors")
 
 
-STAGES = {"sets": sets, "vae": vae, "small": small, "large": large, "distil": distil, "export": export, "lora": lora}
+STAGES = {"sets": sets, "vae": vae, "small": small, "large": large, "distil": distil, "correct": correct,
+          "export": export, "lora": lora}
 
 
 def main():
     p = argparse.ArgumentParser()
-    p.add_argument("stage", choices=list(STAGES) + ["all"])
+    p.add_argument("stage", choices=list(STAGES) + ["all", "take"],
+                   help="take: checkpoints from the files in --models, to go on from them")
     p.add_argument("--work", default="build-mini", help="folder for checkpoints and training sets")
     p.add_argument("--models", default="graphs/mini/models", help="where export writes")
     p.add_argument("--checkpoint", help="export this one instead of the most finished")
@@ -71,6 +87,7 @@ def main():
     p.add_argument("--small-steps", type=int, default=3100)
     p.add_argument("--large-steps", type=int, default=8000)
     p.add_argument("--distil-steps", type=int, default=1200)
+    p.add_argument("--correct-steps", type=int, default=1200)
     p.add_argument("--lora-steps", type=int, default=300)
     p.add_argument("--batch", type=int, default=32, help="pictures of 128 pixels in a step")
     p.add_argument("--large-batch", type=int, default=16, help="pictures of 256 pixels in a step")
@@ -81,6 +98,9 @@ def main():
     if a.threads:
         torch.set_num_threads(a.threads)
     os.makedirs(a.work, exist_ok=True)
+    if a.stage == "take":
+        take(a)
+        return
     for name in STAGES if a.stage == "all" else [a.stage]:
         STAGES[name](a)
 

@@ -121,7 +121,7 @@ def flow_loss(model, z, ids, ref, pad, start, shift):
     ids = torch.where((torch.rand(n) < .1)[:, None], empty, ids)
     t, noise = sample_times(n, shift), torch.randn_like(z)
     x = z + t[:, None, None, None] * (noise - z)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with common.autocast():
         v = model(x, t, ids, (ref,) if ref is not None else ())
     return (drawn(z) * (v - (noise - z)).square()).mean()
 
@@ -166,7 +166,7 @@ def train(work, stage, steps, batch, lr, fall, shift, mix=(), compiled=True):
 def lead_in(student, ids, refs, levels, which):
     """The student's own latent after the first `which` of its steps, from noise: the states that it will meet."""
     x = torch.randn(len(ids), 128, FULL, FULL)
-    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.no_grad(), common.autocast():
         for a, b in zip(levels[:which], levels[1:]):
             x = x + (b - a) * student(x, a.expand(len(x)), ids, refs)
     return x
@@ -176,7 +176,7 @@ def targets(teacher, start, ids, refs, empty, a, b, cfg, parts):
     """Mean velocity from noise level a to b, where the teacher goes from `start` in `parts` steps, guided above half of
     the noise (below, guidance changes next to nothing)."""
     x = start
-    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.no_grad(), common.autocast():
         alone = teacher.text(ids)
         both = torch.cat((alone, teacher.text(empty.expand_as(ids))))
         twice = tuple(torch.cat((r, r)) for r in refs)
@@ -230,7 +230,7 @@ def distil(work, steps, batch, lr, cfg=2.5, parts=(4, 4, 4, 6), share=(.15, .15,
         own = rng.random() < .5
         start = lead_in(tr.model, ids, refs, levels, which) if own else z + a * (torch.randn_like(z) - z)
         want = targets(teacher, start, ids, refs, empty, a, b, cfg, parts[which])
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with common.autocast():
             v = tr.model(start, a.expand(len(z)), ids, refs)
         loss = (drawn(start - a * want) * (v - want).square()).mean()
         tr.update(loss, lr * min(1, .05 + .95 * (steps - tr.step) / steps))

@@ -76,7 +76,7 @@ def train(work, steps, batch, lr, checkpoint):
         t = levels[torch.randint(len(levels), (batch,))]
         noise = torch.randn_like(z)
         x = z + t[:, None, None, None] * (noise - z)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with common.autocast():
             v = model(x, t, ids)
         loss = (v - (noise - z)).square().mean()
         opt.zero_grad()

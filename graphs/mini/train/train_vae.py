@@ -93,7 +93,7 @@ def train(work, steps, side, count, fall):
         images = crops(rng, stores[1 if side > 128 or step % 3 else 0], count, side)
         x, z = common.to_float(images), space.encode(images)
         z = z + .25 * torch.rand(count, 1, 1, 1) ** 2 * torch.randn_like(z)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with common.autocast():
             y = model.decode(z)
         error = (y - x).square().mean()
         (error + .05 * (y - x).abs().mean()).backward()
