@@ -413,6 +413,82 @@ static void test_github(void **state)
               ",title=W301 sampling-overridden::node 100 (ModelSamplingFlux): model sampling");
 }
 
+/* ---- what the server would answer -------------------------------------------------------- */
+
+/* A body, the type of the answer's error (NULL: none), and a part of the answer. */
+typedef struct Posted {
+    const char *body, *type, *part;
+} Posted;
+
+#define GREY                                                                                   \
+    "\"1\": {\"class_type\": \"EmptyImage\", \"inputs\": {\"width\": 64, \"height\": 64, "     \
+    "\"batch_size\": 1, \"color\": 0}}"
+#define SHOW(id, from)                                                                         \
+    "\"" id "\": {\"class_type\": \"PreviewImage\", \"inputs\": {\"images\": [\"" from         \
+    "\", 0]}}"
+
+#define GOOD GREY ", " SHOW("2", "1")
+
+/* clang-format off */
+static const Posted posts[] = {
+    { "{\"prompt\": {" GOOD "}}", NULL, "\"node_errors\": {}" },
+    { "{" GREY ", " SHOW("prompt", "1") "}", NULL, "\"node_errors\": {}" },
+    { "{\"prompt\": {" GOOD "}, \"partial_execution_targets\": [\"2\"]}", NULL, "{}" },
+    { "{\"prompt\": {" GOOD "}, \"partial_execution_targets\": null}", NULL, "{}" },
+    { "{\"prompt\": {" GOOD "}, \"partial_execution_targets\": [\"1\"]}", "prompt_no_outputs", "" },
+    { "{\"prompt\": {" GOOD "}, \"partial_execution_targets\": []}", "prompt_no_outputs", "" },
+    { "{\"prompt\": {" GOOD ", " SHOW("3", "9") "}}", NULL, "\"3\": {\"errors\"" },
+    { "{\"prompt\": {" GOOD ", " SHOW("3", "9") "}, \"partial_execution_targets\": [\"3\"]}",
+      "prompt_outputs_failed_validation", "\"exception_during_validation\"" },
+    { "{\"prompt\": {" GOOD "}, \"number\": \"soon\"}", "invalid_request", "" },
+    { "{\"prompt\": {}}", "prompt_no_outputs", "" },
+    { "{\"prompt\": []}", "prompt_no_outputs", "" },
+    { "{\"prompt\": null}", "invalid_prompt", "" },
+    { "{\"prompt\": \"{}\"}", "invalid_prompt", "" },
+    { "{\"prompt\": {\"1\": null}}", "invalid_prompt", "node 1 is null" },
+    { "{" GREY ", \"2\": null}", "invalid_prompt", "node 2 is null" },
+    { "{\"prompt\": {\"nodes\": [], \"links\": []}}", "invalid_prompt", "UI document" },
+    { "{}", "no_prompt", "" },
+    { "[]", "no_prompt", "" },
+    { "\"text\"", "no_prompt", "" },
+    { "{\"prompt\": {},}", "invalid_json", "\"offset\": 14" },
+    { "{} {}", "invalid_json", "" },
+};
+/* clang-format on */
+
+static void check_answer(const Posted *p)
+{
+    char type[80];
+
+    snprintf(type, sizeof type, "{\"error\": {\"type\": \"%s\"", p->type ? p->type : "");
+    if (run.status != (p->type != NULL)) fail_msg("%s: exit status %d", p->body, run.status);
+    if (p->type) must_hold(run.out, type);
+    if (!p->type) must_lack(run.out, "\"error\"");
+    must_hold(run.out, p->part);
+}
+
+/* A request's own members count, and one on standard input is answered as one in a file. */
+static void test_comfy(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof posts / sizeof *posts; i++) {
+        const char *body = posts[i].body;
+        launch(&run,
+               (const char *[]){ "validate", "--format", "comfy",
+                                 launch_write(&run, "body.json", body, strlen(body)), NULL });
+        check_answer(&posts[i]);
+        run.input = body;
+        launch(&run, (const char *[]){ "validate", "--format", "comfy", "-", NULL });
+        check_answer(&posts[i]);
+    }
+    launch(&run, (const char *[]){ "validate", "--format", "comfy", "/nowhere/x.json", NULL });
+    launch_expect(&run, 2, (const char *[]){ "/nowhere/x.json", NULL });
+    launch(&run,
+           (const char *[]){ "validate", "--format", "comfy", data_path("ui/ok.json"), NULL });
+    must_hold(run.out,
+              "flux1-dev.safetensors' not in []"); /* a drawing stands for its prompt */
+}
+
 /* ---- inputs ------------------------------------------------------------------------------ */
 
 static void test_folder(void **state)
@@ -612,6 +688,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_sarif),
         cmocka_unit_test(test_junit),
         cmocka_unit_test(test_github),
+        cmocka_unit_test(test_comfy),
         cmocka_unit_test(test_folder),
         cmocka_unit_test(test_stdin),
         cmocka_unit_test(test_settings),
