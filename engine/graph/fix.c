@@ -2,6 +2,7 @@
 #include "engine/graph/fix.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine/base/mem.h"
@@ -423,7 +424,8 @@ static bool fix_branch(Fixer *x, const Finding *f)
 {
     const GraphInput *from = f->other >= 0 ? fix_model_input(node_of(x, f->other)) : NULL;
 
-    if (!from || x->use_at[f->node + 1] - x->use_at[f->node] > 1 || !reads_well(x, node_of(x, f->other)))
+    if (!from || x->use_at[f->node + 1] - x->use_at[f->node] > 1 ||
+        !reads_well(x, node_of(x, f->other)))
         return false;
     mark_sources(x, from->origin);
     if (x->seen[f->node]) return false; /* it would be a circle */
@@ -542,14 +544,29 @@ static const struct FixRow {
 };
 /* clang-format on */
 
+static int by_address(const void *a, const void *b)
+{
+    const Json *p = *(const Json *const *)a, *q = *(const Json *const *)b;
+
+    return (p > q) - (p < q);
+}
+
 /* The node of the document stands for several of the graph: instances of one definition. */
 static bool is_shared(const Fixer *x, int node)
 {
-    int n = 0;
+    const Json *source = node_of(x, node)->source;
+    size_t n = (size_t)x->graph->count;
+    const Json **at = bsearch(&source, x->sources, n, sizeof *at, by_address);
 
-    for (int i = 0; i < x->graph->count && n < 2; i++)
-        n += node_of(x, i)->source == node_of(x, node)->source;
-    return n > 1;
+    return (at > x->sources && at[-1] == source) ||
+           (at + 1 < x->sources + n && at[1] == source);
+}
+
+static void list_sources(Fixer *x)
+{
+    for (int i = 0; i < x->graph->count; i++)
+        x->sources[i] = node_of(x, i)->source;
+    qsort(x->sources, (size_t)x->graph->count, sizeof *x->sources, by_address);
 }
 
 static void count_readers(Fixer *x)
@@ -610,16 +627,22 @@ Status fixer_new(const CheckReport *report, JsonEdit *edit, Fixer **out, Error *
         x->reader = mem_calloc(n, sizeof *x->reader);
         x->waiting = mem_calloc(n, sizeof *x->waiting);
         x->seen = mem_calloc(n, sizeof *x->seen);
+        x->sources = mem_calloc(n, sizeof *x->sources);
     }
     if (!x || !x->use_at || !x->readers || !x->reader || !x->waiting || !x->seen ||
-        !list_uses(x)) {
+        !x->sources || !list_uses(x)) {
         fixer_free(x);
         return error_set(err, E_NOMEM, "out of memory");
     }
     count_readers(x);
     x->whole = is_whole(report);
     x->circle = has_circle(report);
+    list_sources(x);
     x->plain = x->graph->drawing && fix_ui_is_plain(x->graph->root);
+    if (x->plain && !(x->ui = fix_ui_index_new(x->graph->root))) {
+        fixer_free(x);
+        return error_set(err, E_NOMEM, "out of memory");
+    }
     *out = x;
     return OK;
 }
@@ -633,6 +656,8 @@ void fixer_free(Fixer *x)
     mem_free(x->reader);
     mem_free(x->waiting);
     mem_free(x->seen);
+    mem_free(x->sources);
+    fix_ui_index_free(x->ui);
     mem_free(x);
 }
 
@@ -645,7 +670,7 @@ bool fixer_add(Fixer *x, const Finding *f)
             (x->circle || (x->graph->drawing && is_shared(x, f->node))))
             return false;
         json_edit_begin(x->edit);
-        if (rows[i].fix(x, f)) return json_edit_commit(x->edit);
+        if (rows[i].fix(x, f) && !fix_ui_failed(x)) return json_edit_commit(x->edit);
         json_edit_cancel(x->edit);
         return false;
     }

@@ -15,15 +15,17 @@ struct Fixer {
     JsonEdit *edit; /* borrowed */
     const CheckReport *report;
     const Graph *graph;
-    bool whole;   /* no wire is broken */
-    bool circle;  /* nodes read one another in a circle */
-    bool plain;   /* UI: table and both ends agree about every wire */
-    Use *uses;    /* owned: those of node i from use_at[i] up to use_at[i + 1] */
-    int *use_at;  /* owned */
-    int *readers; /* owned, per node: inputs that read its model */
-    int *reader;  /* owned, per node: one of these nodes, -1 = none */
-    int *waiting; /* owned, per node: mark_sources' list */
-    bool *seen;   /* owned, per node: its marks */
+    bool whole;           /* no wire is broken */
+    bool circle;          /* nodes read one another in a circle */
+    bool plain;           /* UI: table and both ends agree about every wire */
+    struct UiIndex *ui;   /* owned: finds nodes and wires of a plain drawing */
+    const Json **sources; /* owned: where the graph's nodes stand in the document, by address */
+    Use *uses;            /* owned: those of node i from use_at[i] up to use_at[i + 1] */
+    int *use_at;          /* owned */
+    int *readers;         /* owned, per node: inputs that read its model */
+    int *reader;          /* owned, per node: one of these nodes, -1 = none */
+    int *waiting;         /* owned, per node: mark_sources' list */
+    bool *seen;           /* owned, per node: its marks */
 };
 
 /* The chain of patches that is put in another order: both lists hold the same nodes, loader's side first. */
@@ -41,6 +43,12 @@ const GraphInput *fix_model_input(const GraphNode *n);
 /* Whether wires of the drawing can be told apart, so that they may be changed: ids are unique, and what the
  * table says of a wire is what its ends say. Otherwise the reader and the editor may see other wires. */
 bool fix_ui_is_plain(const Json *root);
+
+/* The index of a plain drawing; NULL = out of memory. */
+struct UiIndex *fix_ui_index_new(const Json *root);
+void fix_ui_index_free(struct UiIndex *index);
+/* Memory ran out in a search, so that nothing found through the index may be written. */
+bool fix_ui_failed(const Fixer *x);
 
 /* Each adds to the open group; false = cannot be done here. */
 bool fix_ui_disconnect(Fixer *x, const Json *node, const Json *socket);

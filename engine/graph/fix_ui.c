@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/base/map.h"
+#include "engine/base/mem.h"
 #include "engine/graph/fix_internal.h"
 #include "engine/graph/ui_internal.h"
 
@@ -65,32 +67,6 @@ static const Json *first_link(const Json *level)
     return json_is(links, JSON_ARRAY) ? json_first(links) : NULL;
 }
 
-static const Json *find_link(const Json *level, const char *id)
-{
-    const Json *found = NULL;
-
-    for (const Json *m = id ? first_link(level) : NULL; m; m = json_next(m)) {
-        if (strcmp(field_text(m, LINK_ID), id) != 0) continue;
-        if (found) return NULL; /* two wires of one id: not told apart */
-        found = m;
-    }
-    return found;
-}
-
-static const Json *find_node(const Json *level, const char *id)
-{
-    const Json *found = NULL;
-
-    for (const Json *m = json_first(member(level, "nodes")); m; m = json_next(m)) {
-        const char *own = member(m, "id") ? ui_text(member(m, "id")) : NULL;
-        if (own && strcmp(own, id) == 0) {
-            if (found) return NULL; /* two nodes of one id: not told apart */
-            found = m;
-        }
-    }
-    return found;
-}
-
 static const char *id_of(const Json *node)
 {
     const char *id = member(node, "id") ? ui_text(member(node, "id")) : NULL;
@@ -98,12 +74,131 @@ static const char *id_of(const Json *node)
     return id ? id : "";
 }
 
+/* ---- nodes and wires by id --------------------------------------------------------------- */
+
+typedef enum Side { FROM, INTO } Side;
+
+typedef struct Wire {
+    const Json *at;
+    struct Wire *next[2]; /* of the same origin and target, in the table's order */
+} Wire;
+
+/* Keys are a level's address and an id: ids are unique within a level of a plain drawing. */
+struct UiIndex {
+    Map nodes, wires; /* Json */
+    Map ends[2];      /* first Wire of an origin, of a target */
+    Wire *list;       /* owned */
+    size_t count;
+    bool failed; /* out of memory in a search: what was found is not all */
+};
+
+static bool write_key(Str *key, const Json *level, const char *id)
+{
+    str_clear(key);
+    str_printf(key, "%p %s", (const void *)level, id);
+    return !key->failed;
+}
+
+static void *look_up(struct UiIndex *ui, const Map *map, const Json *level, const char *id)
+{
+    Str key = { 0 };
+    void *found = NULL;
+
+    if (id && write_key(&key, level, id))
+        found = map_get(map, key.text);
+    else if (id)
+        ui->failed = true;
+    str_fini(&key);
+    return found;
+}
+
+static const Json *find_link(const Fixer *x, const Json *level, const char *id)
+{
+    return look_up(x->ui, &x->ui->wires, level, id);
+}
+
+static const Json *find_node(const Fixer *x, const Json *level, const char *id)
+{
+    return look_up(x->ui, &x->ui->nodes, level, id);
+}
+
+static const Wire *first_wire(const Fixer *x, const Json *level, Side side, const char *id)
+{
+    return look_up(x->ui, &x->ui->ends[side], level, id);
+}
+
+static bool put(Map *map, Str *key, const Json *level, const char *id, const void *what)
+{
+    return write_key(key, level, id) && map_put(map, key->text, (void *)(uintptr_t)what);
+}
+
+static bool index_level(struct UiIndex *ui, Str *key, const Json *level)
+{
+    size_t first = ui->count;
+    bool good = true;
+
+    for (const Json *m = json_first(member(level, "nodes")); m && good; m = json_next(m))
+        good = put(&ui->nodes, key, level, id_of(m), m);
+    for (const Json *m = first_link(level); m; m = json_next(m))
+        if (!json_is(m, JSON_NULL)) ui->list[ui->count++].at = m;
+    for (size_t i = ui->count; i-- > first && good;) {
+        Wire *w = &ui->list[i];
+        const char *from = field_text(w->at, LINK_ORIGIN),
+                   *into = field_text(w->at, LINK_TARGET);
+        w->next[FROM] = look_up(ui, &ui->ends[FROM], level, from);
+        w->next[INTO] = look_up(ui, &ui->ends[INTO], level, into);
+        good = put(&ui->wires, key, level, field_text(w->at, LINK_ID), w->at) &&
+               put(&ui->ends[FROM], key, level, from, w) &&
+               put(&ui->ends[INTO], key, level, into, w);
+    }
+    return good;
+}
+
+struct UiIndex *fix_ui_index_new(const Json *root)
+{
+    const Json *list = definitions(root);
+    struct UiIndex *ui = mem_calloc(1, sizeof *ui);
+    size_t total = 1;
+    Str key = { 0 };
+    bool good;
+
+    for (const Json *m = first_link(root); m; m = json_next(m))
+        total++;
+    for (const Json *d = list ? json_first(list) : NULL; d; d = json_next(d))
+        for (const Json *m = first_link(d); m; m = json_next(m))
+            total++;
+    if (ui) ui->list = mem_calloc(total, sizeof *ui->list);
+    good = ui && ui->list && index_level(ui, &key, root);
+    for (const Json *d = list ? json_first(list) : NULL; d && good; d = json_next(d))
+        good = index_level(ui, &key, d);
+    str_fini(&key);
+    if (good && !ui->failed) return ui;
+    fix_ui_index_free(ui);
+    return NULL;
+}
+
+bool fix_ui_failed(const Fixer *x)
+{
+    return x->ui && x->ui->failed;
+}
+
+void fix_ui_index_free(struct UiIndex *ui)
+{
+    if (!ui) return;
+    map_fini(&ui->nodes);
+    map_fini(&ui->wires);
+    map_fini(&ui->ends[FROM]);
+    map_fini(&ui->ends[INTO]);
+    mem_free(ui->list);
+    mem_free(ui);
+}
+
 /* The list of wires at the output that a wire starts from; NULL = none is written. */
-static const Json *list_at_origin(const Json *level, const Json *link)
+static const Json *list_at_origin(const Fixer *x, const Json *level, const Json *link)
 {
     const char *origin = field_text(link, LINK_ORIGIN);
     bool outside = strcmp(origin, "-10") == 0;
-    const Json *node = outside ? level : find_node(level, origin);
+    const Json *node = outside ? level : find_node(x, level, origin);
     const Json *outputs = member(node, outside ? "inputs" : "outputs");
     int slot = ui_int(field(link, LINK_ORIGIN_SLOT), -1);
     const Json *output =
@@ -135,11 +230,11 @@ static const Json *socket_named(const Json *node, const char *name, int *index)
     return NULL;
 }
 
-static const Json *link_into(const Json *level, const Json *socket)
+static const Json *link_into(const Fixer *x, const Json *level, const Json *socket)
 {
     const Json *link = member(socket, "link");
 
-    return link ? find_link(level, ui_text(link)) : NULL;
+    return link ? find_link(x, level, ui_text(link)) : NULL;
 }
 
 /* Writes the text unless it stands there. */
@@ -253,7 +348,7 @@ bool fix_ui_is_plain(const Json *root)
 
 static void unlist(Fixer *x, const Json *level, const Json *link)
 {
-    const Json *item = item_of(list_at_origin(level, link), field_text(link, LINK_ID));
+    const Json *item = item_of(list_at_origin(x, level, link), field_text(link, LINK_ID));
 
     if (item) json_edit_remove(x->edit, item);
 }
@@ -277,7 +372,7 @@ static bool has_own_name(const Json *node, const Json *socket)
 
 bool fix_ui_disconnect(Fixer *x, const Json *node, const Json *socket)
 {
-    const Json *level = level_of(x, node), *link = level ? link_into(level, socket) : NULL;
+    const Json *level = level_of(x, node), *link = level ? link_into(x, level, socket) : NULL;
 
     if (!link || !has_own_name(node, socket)) return false;
     unlist(x, level, link);
@@ -291,8 +386,9 @@ static bool cut_inputs(Fixer *x, const Json *level, const Json *node, const Json
 {
     const char *id = id_of(node);
 
-    for (const Json *m = first_link(level); m; m = json_next(m)) {
-        if (m == spared || strcmp(field_text(m, LINK_TARGET), id) != 0) continue;
+    for (const Wire *w = first_wire(x, level, INTO, id); w; w = w->next[INTO]) {
+        const Json *m = w->at;
+        if (m == spared) continue;
         if (strcmp(field_text(m, LINK_ORIGIN), "-10") == 0) return false;
         unlist(x, level, m);
         json_edit_remove(x->edit, m);
@@ -304,16 +400,15 @@ bool fix_ui_delete(Fixer *x, int node)
 {
     const Json *at = x->graph->nodes[node].source, *level = level_of(x, at);
 
-    if (!level || level != x->graph->root || find_node(level, id_of(at)) != at) return false;
+    if (!level || level != x->graph->root || find_node(x, level, id_of(at)) != at) return false;
     if (!cut_inputs(x, level, at, NULL)) return false;
-    for (const Json *m = first_link(level); m; m = json_next(m)) {
-        const Json *target, *inputs;
-        if (strcmp(field_text(m, LINK_ORIGIN), id_of(at)) != 0) continue;
-        target = find_node(level, field_text(m, LINK_TARGET));
-        inputs = member(target, "inputs");
+    for (const Wire *w = first_wire(x, level, FROM, id_of(at)); w; w = w->next[FROM]) {
+        const Json *m = w->at, *target = find_node(x, level, field_text(m, LINK_TARGET));
+        const Json *inputs = member(target, "inputs");
         for (const Json *s = json_is(inputs, JSON_ARRAY) ? json_first(inputs) : NULL; s;
              s = json_next(s))
-            if (link_into(level, s) == m) json_edit_replace(x->edit, member(s, "link"), "null");
+            if (link_into(x, level, s) == m)
+                json_edit_replace(x->edit, member(s, "link"), "null");
         json_edit_remove(x->edit, m);
     }
     json_edit_remove(x->edit, at);
@@ -323,22 +418,24 @@ bool fix_ui_delete(Fixer *x, int node)
 /* ---- taking a patch out of its chain ----------------------------------------------------- */
 
 /* The wire that the node reads for the type of one of its outputs. */
-static const Json *link_for_output(const Json *level, const GraphNode *n, int slot)
+static const Json *link_for_output(const Fixer *x, const Json *level, const GraphNode *n,
+                                   int slot)
 {
     const char *name = slot >= 0 && slot < node_output_count(n->def)
                            ? fix_input_of(n->def, n->def->outputs[slot].type)
                            : NULL;
 
-    return name ? link_into(level, socket_named(n->source, name, NULL)) : NULL;
+    return name ? link_into(x, level, socket_named(n->source, name, NULL)) : NULL;
 }
 
 /* Wires of one output start where the node's own wire `from` starts; lists their ids. */
 static bool move_origins(Fixer *x, const Json *level, const GraphNode *n, const Json *from,
                          Str *ids)
 {
-    for (const Json *m = first_link(level); m; m = json_next(m)) {
-        if (strcmp(field_text(m, LINK_ORIGIN), id_of(n->source)) != 0) continue;
-        const Json *source = link_for_output(level, n, ui_int(field(m, LINK_ORIGIN_SLOT), -1));
+    for (const Wire *w = first_wire(x, level, FROM, id_of(n->source)); w; w = w->next[FROM]) {
+        const Json *m = w->at;
+        const Json *source =
+            link_for_output(x, level, n, ui_int(field(m, LINK_ORIGIN_SLOT), -1));
         if (!source) return false;
         if (source != from) continue;
         if (m == from) return false; /* the node reads itself: nothing is before it */
@@ -353,7 +450,7 @@ static bool move_origins(Fixer *x, const Json *level, const GraphNode *n, const 
 
 static bool hand_over(Fixer *x, const Json *level, const GraphNode *n, const Json *from)
 {
-    const Json *item = item_of(list_at_origin(level, from), field_text(from, LINK_ID));
+    const Json *item = item_of(list_at_origin(x, level, from), field_text(from, LINK_ID));
     Str ids = { 0 };
     bool good = move_origins(x, level, n, from, &ids);
 
@@ -371,10 +468,10 @@ bool fix_ui_take_out(Fixer *x, int node)
     const GraphNode *n = &x->graph->nodes[node];
     const Json *level = level_of(x, n->source), *inputs = member(n->source, "inputs");
 
-    if (!level || find_node(level, id_of(n->source)) != n->source) return false;
+    if (!level || find_node(x, level, id_of(n->source)) != n->source) return false;
     for (const Json *s = json_is(inputs, JSON_ARRAY) ? json_first(inputs) : NULL; s;
          s = json_next(s)) {
-        const Json *link = link_into(level, s);
+        const Json *link = link_into(x, level, s);
         const Socket *row = node_input(
             n->def, json_string(member(s, "name")) ? json_string(member(s, "name")) : "", NULL);
         if (!link) continue;
@@ -387,9 +484,8 @@ bool fix_ui_take_out(Fixer *x, int node)
             json_edit_remove(x->edit, link);
         }
     }
-    for (const Json *m = first_link(level); m; m = json_next(m))
-        if (strcmp(field_text(m, LINK_ORIGIN), id_of(n->source)) == 0 &&
-            !link_for_output(level, n, ui_int(field(m, LINK_ORIGIN_SLOT), -1)))
+    for (const Wire *w = first_wire(x, level, FROM, id_of(n->source)); w; w = w->next[FROM])
+        if (!link_for_output(x, level, n, ui_int(field(w->at, LINK_ORIGIN_SLOT), -1)))
             return false;
     json_edit_remove(x->edit, n->source);
     return true;
@@ -402,9 +498,10 @@ static const Json *model_link(const Fixer *x, const Json *level, int node, int *
     const GraphNode *n = &x->graph->nodes[node];
 
     if (!level || level_of(x, n->source) != level ||
-        find_node(level, id_of(n->source)) != n->source)
+        find_node(x, level, id_of(n->source)) != n->source)
         return NULL;
-    return link_into(level, socket_named(n->source, fix_input_of(n->def, SOCK_MODEL), index));
+    return link_into(x, level,
+                     socket_named(n->source, fix_input_of(n->def, SOCK_MODEL), index));
 }
 
 bool fix_ui_rewire(Fixer *x, int node, int like)
@@ -412,7 +509,7 @@ bool fix_ui_rewire(Fixer *x, int node, int like)
     const Json *level = level_of(x, x->graph->nodes[node].source);
     const Json *link = model_link(x, level, node, NULL),
                *from = model_link(x, level, like, NULL);
-    const Json *list = link && from ? list_at_origin(level, from) : NULL;
+    const Json *list = link && from ? list_at_origin(x, level, from) : NULL;
     Str id = { 0 };
     bool good;
 
@@ -505,11 +602,12 @@ bool fix_ui_reorder(Fixer *x, const Chain *c)
     for (int i = 0; i < c->count; i++)
         if (!place_link(x, c, level, links, i)) return false;
     old_end = id_of(x->graph->nodes[c->old[last]].source);
-    for (const Json *m = first_link(level); m; m = json_next(m)) {
+    for (const Wire *w = first_wire(x, level, FROM, old_end); w; w = w->next[FROM]) {
+        const Json *m = w->at;
         bool inside = false;
         for (int i = 0; i < c->count; i++)
             inside |= links[i] == m;
-        if (inside || strcmp(field_text(m, LINK_ORIGIN), old_end) != 0) continue;
+        if (inside) continue;
         if (ui_int(field(m, LINK_ORIGIN_SLOT), -1) != model_slot(x, c->old[last])) continue;
         if (!set_like(x, field(m, LINK_ORIGIN),
                       member(x->graph->nodes[c->now[last]].source, "id")) ||
