@@ -19,8 +19,8 @@
 #define WIDGET SOCK_F_WIDGET
 #define LIST SOCK_F_LIST
 
-/* One macro per kind of row: int, float, boolean, string, combo, dynamic combo, link of a listed type, link of
- * another type, the same with a default text, hidden input, end of a table, class. */
+/* One macro per kind of row: int, float, boolean, string, combo, dynamic combo, growing socket, link of a listed
+ * type, link of another type, the same with a default text, hidden input, end of a table, class. */
 #define I(n, f, d, lo, hi, st) { .name = n, .type = SOCK_INT, .flags = f, .def = d, .min = lo, .max = hi, .step = st }
 #define F(n, f, d, lo, hi, st, ro) \
     { .name = n, .type = SOCK_FLOAT, .flags = f, .def = d, .min = lo, .max = hi, .step = st, .round = ro }
@@ -29,6 +29,7 @@
 #define C(n, f, o, d) { .name = n, .type = SOCK_COMBO, .flags = f, .options = o, .sdef = d }
 #define D(n, f, o, k) \
     { .name = n, .type = SOCK_OTHER, .type_name = "COMFY_DYNAMICCOMBO_V3", .flags = f, .options = o, .keys = k }
+#define A(n, f, g) { .name = n, .type = SOCK_OTHER, .type_name = "COMFY_AUTOGROW_V3", .flags = f, .grow = &g }
 #define L(n, f, t) { .name = n, .type = t, .flags = f }
 #define X(n, f, t) { .name = n, .type = SOCK_OTHER, .type_name = t, .flags = f }
 #define W(n, f, t, d) { .name = n, .type = SOCK_OTHER, .type_name = t, .flags = f, .sdef = d }

@@ -581,8 +581,8 @@ typedef struct GrowIn {
     const Tensor *items[GROW_MAX]; /* NULL where none is linked */
 } GrowIn;
 
-static const SocketGrow images_grow = { "image", SOCK_IMAGE, 2, GROW_MAX };
-static const SocketGrow masks_grow = { "mask", SOCK_MASK, 2, GROW_MAX };
+static const SocketGrow images_grow = { .prefix = "image", .type = SOCK_IMAGE, .min = 2, .max = GROW_MAX };
+static const SocketGrow masks_grow = { .prefix = "mask", .type = SOCK_MASK, .min = 2, .max = GROW_MAX };
 /* clang-format off */
 static const Socket batch_images_in[] = {
     { .name = "images", .type = SOCK_OTHER, .type_name = "COMFY_AUTOGROW_V3", .at = offsetof(GrowIn, items), .grow = &images_grow, .doc = "Pictures; the first one gives the size." },

@@ -645,7 +645,7 @@ typedef struct GrowIn {
     const Latent *items[GROW_MAX]; /* NULL where none is linked */
 } GrowIn;
 
-static const SocketGrow latents_grow = { "latent", SOCK_LATENT, 2, GROW_MAX };
+static const SocketGrow latents_grow = { .prefix = "latent", .type = SOCK_LATENT, .min = 2, .max = GROW_MAX };
 /* clang-format off */
 static const Socket batch_latents_in[] = {
     { .name = "latents", .type = SOCK_OTHER, .type_name = "COMFY_AUTOGROW_V3", .at = offsetof(GrowIn, items), .grow = &latents_grow, .doc = "Latents; the first one gives the size." },

@@ -350,8 +350,7 @@ static bool is_input(const NodeDef *def, const char *name)
 
     if (node_input(def, name, NULL)) return true;
     for (const Socket *s = dot ? def->inputs : NULL; s && s->name; s++)
-        if (strncmp(s->name, name, length) == 0 && !s->name[length])
-            return s->keys || (s->type_name && strcmp(s->type_name, "COMFY_AUTOGROW_V3") == 0);
+        if (strncmp(s->name, name, length) == 0 && !s->name[length]) return s->keys != NULL;
     return false;
 }
 

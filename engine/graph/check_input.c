@@ -98,7 +98,7 @@ static Status want_default(Check *c, const Socket *s, Finding *f)
     case SOCK_COMBO:
         if (!text && s->options) text = s->options[0];
         if (!text) return OK;
-        if (s->flags & SOCK_F_INT_OPTIONS)
+        if (socket_option_is_number(s, text))
             str_add(&c->text, text);
         else
             json_write_string(&c->text, text, strlen(text));
@@ -361,13 +361,15 @@ static bool is_respelt(const char *a, const char *b)
 static const char *find_choice(const Socket *s, const Literal *v, const char *const *names,
                                size_t count)
 {
-    bool text = v->kind == (s->flags & SOCK_F_INT_OPTIONS ? LIT_INT : LIT_TEXT);
+    bool number = v->kind == LIT_INT;
 
-    if (!text || memchr(v->text, 0, v->length)) return NULL;
+    if ((v->kind != LIT_TEXT && !number) || memchr(v->text, 0, v->length)) return NULL;
     for (size_t i = 0; i < count; i++)
-        if (strcmp(names[i], v->text) == 0) return names[i];
-    for (size_t i = 0; i < count; i++)
-        if (same_name(v->text, names[i])) return names[i];
+        if (strcmp(names[i], v->text) == 0 && socket_option_is_number(s, names[i]) == number)
+            return names[i];
+    for (size_t i = 0; i < count && !number; i++)
+        if (same_name(v->text, names[i]) && !socket_option_is_number(s, names[i]))
+            return names[i];
     return NULL;
 }
 
@@ -493,26 +495,12 @@ static Status check_literal(Check *c, int node, const Socket *s, GraphInput *in,
     return needs_link(c, node, s, in);
 }
 
-/* A socket that grows stands in the file as "images.image0", "images.image1" ... */
-static bool has_grown(const GraphNode *n, const Socket *s)
-{
-    size_t length = strlen(s->name);
-
-    if (!s->type_name || strcmp(s->type_name, "COMFY_AUTOGROW_V3") != 0) return false;
-    for (int i = 0; i < n->n_inputs; i++)
-        if (strncmp(n->inputs[i].name, s->name, length) == 0 &&
-            n->inputs[i].name[length] == '.')
-            return true;
-    return false;
-}
-
 Status check_input(Check *c, int node, const Socket *s, int *origin, bool *bad)
 {
     GraphInput *in = graph_input(&c->graph->nodes[node], s->name);
 
     if (!in) {
-        *bad = !(s->flags & (SOCK_F_OPTIONAL | SOCK_F_DEFAULTED)) &&
-               !has_grown(&c->graph->nodes[node], s);
+        *bad = !(s->flags & (SOCK_F_OPTIONAL | SOCK_F_DEFAULTED));
         return *bad ? missing(c, node, s) : OK;
     }
     if (in->is_link) return check_link(c, node, s, in, origin, bad);

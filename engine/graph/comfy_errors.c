@@ -164,7 +164,7 @@ static void write_message(const Writer *w, const Finding *f, Str *out)
     }
 }
 
-static void write_choices(const char *const *names, size_t count, Str *out)
+static void write_choices(const Socket *s, const char *const *names, size_t count, Str *out)
 {
     if (count > LISTED_CHOICES) {
         str_printf(out, "(list of length %zu)", count);
@@ -174,7 +174,10 @@ static void write_choices(const char *const *names, size_t count, Str *out)
     for (size_t i = 0; i < count; i++) {
         Literal name = { .kind = LIT_TEXT, .text = names[i], .length = strlen(names[i]) };
         if (i) str_add(out, ", ");
-        literal_write_repr(out, &name);
+        if (socket_option_is_number(s, names[i]))
+            str_add(out, names[i]);
+        else
+            literal_write_repr(out, &name);
     }
     str_add_char(out, ']');
 }
@@ -188,7 +191,7 @@ static Status write_list_details(const Writer *w, const Finding *f, Str *out)
     str_printf(out, "%s: '", f->input);
     literal_write_str(out, &f->received);
     str_add(out, "' not in ");
-    write_choices(names, count, out);
+    write_choices(f->socket, names, count, out);
     return OK;
 }
 

@@ -94,6 +94,12 @@ const char *socket_type_name(const Socket *s)
     return s->type_name ? s->type_name : sock_name(s->type);
 }
 
+bool socket_option_is_number(const Socket *s, const char *option)
+{
+    return s->flags & SOCK_F_INT_OPTIONS && option[0] &&
+           option[strspn(option, "0123456789")] == 0;
+}
+
 bool socket_is_any(const Socket *s)
 {
     return s->type == SOCK_ANY || (s->type_name && strchr(s->type_name, ','));

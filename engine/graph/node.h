@@ -35,7 +35,7 @@ typedef enum SockFlags {
     SOCK_F_HIDDEN_ID = 1 << 12, /* hidden: the node's id (const char *) */
     SOCK_F_AUDIO_UPLOAD = 1 << 13,
     SOCK_F_FREE_SEED = 1 << 14,   /* INT named as a seed that has no control value */
-    SOCK_F_INT_OPTIONS = 1 << 15, /* COMBO whose options are whole numbers, not texts */
+    SOCK_F_INT_OPTIONS = 1 << 15, /* COMBO: options written as whole numbers are such, not texts */
     SOCK_F_WIDGET = 1 << 16,      /* a widget in spite of its type */
     SOCK_F_DEFAULTED = 1 << 17    /* a file may leave it out: the default is taken (scripts) */
 } SockFlags;
@@ -81,6 +81,8 @@ typedef struct SocketGrow {
     const char *prefix;
     SockType type;
     int min, max;
+    int first; /* number of the first one; other than 0: the class lists the names one by one */
+    const char *type_name; /* for SOCK_OTHER */
 } SocketGrow;
 
 typedef enum NodeFlags {
@@ -188,6 +190,8 @@ int node_output_count(const NodeDef *def);
 const char *socket_type_name(const Socket *s);
 /* A widget holds its value in the file; everything else must be a link. */
 bool socket_is_widget(const Socket *s);
+/* That option stands in files as a number. */
+bool socket_option_is_number(const Socket *s, const char *option);
 /* The field holds a whole Value: SOCK_ANY and several types. */
 bool socket_is_any(const Socket *s);
 /* A link of one type may enter a socket of the other: equal, "*" or a match type on either side, or a

@@ -93,7 +93,10 @@ static void write_default(Str *out, bool *first, const Socket *s)
         str_add(out, s->def != 0 ? "true" : "false");
     } else if (s->sdef) {
         write_key(out, first, "default");
-        write_text(out, s->sdef);
+        if (socket_option_is_number(s, s->sdef))
+            str_add(out, s->sdef);
+        else
+            write_text(out, s->sdef);
     }
 }
 
@@ -110,7 +113,10 @@ static Status write_type(const Socket *s, struct Host *host, Str *out, Error *er
     str_add_char(out, '[');
     for (size_t i = 0; i < count; i++) {
         if (i) str_add(out, ", ");
-        write_text(out, names[i]);
+        if (socket_option_is_number(s, names[i]))
+            str_add(out, names[i]);
+        else
+            write_text(out, names[i]);
     }
     str_add_char(out, ']');
     return OK;
@@ -135,11 +141,16 @@ static Status write_keys(const Socket *s, struct Host *host, Str *out, Error *er
 
 static void write_template(const SocketGrow *g, Str *out)
 {
-    str_add(out, "{\"prefix\": ");
+    const char *type = g->type_name ? g->type_name : sock_name(g->type);
+
+    str_add(out, g->first ? "{\"names\": [" : "{\"prefix\": ");
+    if (!g->first) write_text(out, g->prefix);
+    for (int i = 0; g->first && i < g->max; i++)
+        str_printf(out, "%s\"%s%d\"", i ? ", " : "", g->prefix, g->first + i);
+    str_printf(out, g->first ? "], \"min\": %d" : ", \"min\": %d, \"max\": %d", g->min, g->max);
+    str_add(out, ", \"input\": {\"required\": {");
     write_text(out, g->prefix);
-    str_printf(out, ", \"min\": %d, \"max\": %d, \"input\": {\"required\": {", g->min, g->max);
-    write_text(out, g->prefix);
-    str_printf(out, ": [\"%s\", {}]}}}", sock_name(g->type));
+    str_printf(out, ": [\"%s\", {}]}}}", type);
 }
 
 Status socket_write_config(const Socket *s, struct Host *host, bool with_doc, Str *out,

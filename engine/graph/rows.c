@@ -46,6 +46,7 @@ static int grown_count(const GraphNode *n, const Socket *s)
         if (strncmp(p, s->grow->prefix, prefix) != 0) continue;
         for (p += prefix; *p >= '0' && *p <= '9' && digits < 6; p++, digits++)
             index = index * 10 + (*p - '0');
+        index -= s->grow->first;
         if (digits && !*p && index < s->grow->max && index >= count) count = index + 1;
     }
     return count;
@@ -89,10 +90,12 @@ static Status add_grown(Rows *r, const GraphNode *n, const Socket *s, Error *err
     for (int i = 0, count = grown_count(n, s); i < count; i++) {
         Socket *row = &r->rows[r->count];
         *row = (Socket){ .type = s->grow->type,
+                         .type_name = s->grow->type_name,
                          .at = s->at + (size_t)i * sizeof(void *),
                          .flags = i < s->grow->min ? 0 : SOCK_F_OPTIONAL,
                          .doc = s->doc };
-        row->name = arena_printf(r->arena, "%s.%s%d", s->name, s->grow->prefix, i);
+        row->name =
+            arena_printf(r->arena, "%s.%s%d", s->name, s->grow->prefix, s->grow->first + i);
         if (!row->name) return no_memory(err);
         r->count++;
     }

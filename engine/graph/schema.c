@@ -53,7 +53,7 @@ static void put_options(Str *out, const Socket *s, const char *const *names, siz
     str_add(out, "{\"enum\": [");
     for (size_t i = 0; i < count; i++) {
         if (i) str_add(out, ", ");
-        if (s->flags & SOCK_F_INT_OPTIONS)
+        if (socket_option_is_number(s, names[i]))
             str_add(out, names[i]);
         else
             put_text(out, names[i]);

@@ -99,7 +99,7 @@ static Status option_literal(UiDoc *doc, const Socket *row, const char *option, 
 
     w->has = option != NULL;
     if (!option) return OK;
-    if (!(row->flags & SOCK_F_INT_OPTIONS))
+    if (!socket_option_is_number(row, option))
         return literal_text(doc->graph->arena, option, strlen(option), &w->value, err);
     for (const char *p = option; *p >= '0' && *p <= '9'; p++)
         number = number * 10 + (*p - '0');

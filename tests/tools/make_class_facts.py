@@ -36,7 +36,7 @@ class Writer:
     def __init__(self):
         self.options, self.option_lists = {}, []
         self.rows, self.row_index = [], {}
-        self.keys = []
+        self.keys, self.grows = [], []
 
     def option_list(self, names):
         key = tuple(str(n) for n in names)
@@ -83,7 +83,7 @@ class Writer:
             return "S(%s,%s,%s)" % (n, self.flags(spec, optional), text(spec.get("default", "")))
         if t == "COMBO":
             names, extra = spec.get("enum", []), self.control(name, spec)
-            if names and all(isinstance(x, int) for x in names):
+            if any(isinstance(x, int) for x in names):
                 extra.append("INTS")
             if spec.get("image_upload") or spec.get("video_upload") or spec.get("animated_image_upload"):
                 extra.append("UP")
@@ -95,6 +95,8 @@ class Writer:
         if t == "COMFY_DYNAMICCOMBO_V3":
             return "D(%s,%s,%s,k%d)" % (n, self.flags(spec, optional), self.option_list([k["key"] for k in spec["keys"]]),
                                         self.dynamic(spec["keys"]))
+        if t == "COMFY_AUTOGROW_V3":
+            return "A(%s,%s,g%d)" % (n, self.flags(spec, optional), self.grown(spec["template"]))
         if t in LINKS:
             return "L(%s,%s,%s)" % (n, self.flags(spec, optional), "SOCK_COND" if t == "CONDITIONING" else "SOCK_" + t)
         if t == "*":
@@ -103,6 +105,18 @@ class Writer:
             extra = ["WIDGET"] if spec.get("widgetType") else []
             return "W(%s,%s,%s,%s)" % (n, self.flags(spec, optional, extra), text(t), text(str(spec.get("default", ""))))
         return "X(%s,%s,%s)" % (n, self.flags(spec, optional), text(t))
+
+    def grown(self, template):
+        (name, spec), = template["input"]["required"].items()
+        names = template.get("names") or [template["prefix"] + "0"]
+        prefix = names[0].rstrip("0123456789")
+        first = int(names[0][len(prefix):])
+        assert names == ["%s%d" % (prefix, first + i) for i in range(len(names))]
+        t = spec["t"]
+        kind = "SOCK_%s,%%s,NULL" % t if t in LINKS else "SOCK_OTHER,%%s,%s" % text(t)
+        numbers = "%d,%d,%d" % (template["min"], template.get("max", len(names)), first)
+        self.grows.append("{%s,%s}" % (text(prefix), kind % numbers))
+        return len(self.grows) - 1
 
     def dynamic(self, keys):
         parts = [(k["key"], self.place(self.inputs(k["inputs"]))) for k in keys]
@@ -202,6 +216,8 @@ def main(core, packs, target):
         for i, parts in enumerate(w.keys):
             out.write("static const SocketKey k%d[] = {\n%s\n};\n" % (
                 i, "\n".join(fill(["{%s,rows+%d}" % (text(k), at) for k, at in parts] + ["{NULL,NULL}"]))))
+        for i, grow in enumerate(w.grows):
+            out.write("static const SocketGrow g%d = %s;\n" % (i, grow))
         out.write("#endif\n#ifdef FACT_ROWS\n" + "\n".join(fill(w.rows)) + "\n#endif\n#ifdef FACT_NODES\n")
         out.write("\n".join(d + "," for d in defs) + "\n#endif\n")
 

@@ -427,6 +427,17 @@ typedef struct Posted {
     "\"" id "\": {\"class_type\": \"PreviewImage\", \"inputs\": {\"images\": [\"" from         \
     "\", 0]}}"
 
+#define ANY(id, from)                                                                          \
+    "\"" id "\": {\"class_type\": \"PreviewAny\", \"inputs\": {\"source\": [\"" from "\", "    \
+                                                                                     "0]}}"
+#define STYLE(member, from)                                                                    \
+    "\"2\": {\"class_type\": \"RecraftCreateStyleNode\", \"inputs\": {\"style\": "             \
+    "\"realistic_image\", \"images." member "\": [\"" from "\", 0]}}"
+#define RESIZE(crop)                                                                           \
+    "\"2\": {\"class_type\": \"ImageResizeKJ\", \"inputs\": {\"image\": [\"1\", 0], "          \
+    "\"width\": 64, "                                                                          \
+    "\"height\": 64, \"upscale_method\": \"lanczos\", \"keep_proportion\": false, "            \
+    "\"divisible_by\": 2, \"crop\": " crop "}}"
 #define GOOD GREY ", " SHOW("2", "1")
 
 /* clang-format off */
@@ -451,6 +462,16 @@ static const Posted posts[] = {
     { "{}", "no_prompt", "" },
     { "[]", "no_prompt", "" },
     { "\"text\"", "no_prompt", "" },
+    /* sockets that grow, of a class that is only known */
+    { "{\"prompt\": {" GREY ", " STYLE("image0", "1") ", " SHOW("3", "2") "}}", "prompt_outputs_failed_validation",
+      "return_type_mismatch" },
+    { "{\"prompt\": {" GREY ", " STYLE("image0", "9") ", " ANY("3", "2") "}}", "prompt_outputs_failed_validation",
+      "\"reason\": \"unknown_node\"" },
+    { "{\"prompt\": {" GREY ", " STYLE("image1", "1") ", " ANY("3", "2") "}}", "prompt_outputs_failed_validation",
+      "\"input_name\": \"images.image0\"" },
+    { "{\"prompt\": {" GREY ", " RESIZE("0") ", " SHOW("3", "2") "}}", NULL, "{}" },
+    { "{\"prompt\": {" GREY ", " RESIZE("\"0\"") ", " SHOW("3", "2") "}}", "prompt_outputs_failed_validation",
+      "'0' not in ['disabled', 'center', 0]" },
     { "{\"prompt\": {},}", "invalid_json", "\"offset\": 14" },
     { "{} {}", "invalid_json", "" },
 };
