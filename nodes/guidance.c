@@ -153,7 +153,7 @@ static const NodeDef skip_layers = {
     .in_size = sizeof(SkipIn),
     .out_size = sizeof(ModelOut),
     .flags = NODE_F_EXPERIMENTAL,
-    .stage = STAGE_GUIDE,
+    .stage = STAGE_BLOCKS,
     .run = skip_run,
 };
 
@@ -166,7 +166,7 @@ static const NodeDef skip_layers_simple = {
     .in_size = sizeof(SkipIn),
     .out_size = sizeof(ModelOut),
     .flags = NODE_F_EXPERIMENTAL,
-    .stage = STAGE_GUIDE,
+    .stage = STAGE_BLOCKS,
     .run = skip_simple_run,
 };
 

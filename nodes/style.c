@@ -293,7 +293,7 @@ static const NodeDef style_reference = {
     .in_size = sizeof(ReferenceIn),
     .out_size = sizeof(ModelOut),
     .flags = NODE_F_EXPERIMENTAL,
-    .stage = STAGE_GUIDE,
+    .stage = STAGE_BLOCKS,
     .run = reference_run,
 };
 

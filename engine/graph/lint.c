@@ -26,11 +26,10 @@ static int origin_of(const Lint *l, const GraphInput *in)
 {
     bool good = in && in->is_link && in->fault == LINK_OK && in->origin >= 0;
 
-    good = good && l->report->reached[in->origin] && lint_at(l, in->origin)->class_type;
-    return good ? in->origin : -1;
+    return good && lint_at(l, in->origin)->class_type ? in->origin : -1;
 }
 
-int lint_source(const Lint *l, int node, SockType type, const GraphInput **out)
+static int linked_source(const Lint *l, int node, SockType type, const GraphInput **out)
 {
     const GraphNode *n = lint_at(l, node);
 
@@ -45,9 +44,19 @@ int lint_source(const Lint *l, int node, SockType type, const GraphInput **out)
     return -1;
 }
 
+static int if_reached(const Lint *l, int node)
+{
+    return node >= 0 && l->report->reached[node] ? node : -1;
+}
+
+int lint_source(const Lint *l, int node, SockType type, const GraphInput **out)
+{
+    return if_reached(l, linked_source(l, node, type, out));
+}
+
 int lint_source_named(const Lint *l, int node, const char *name)
 {
-    return origin_of(l, graph_input(lint_at(l, node), name));
+    return if_reached(l, origin_of(l, graph_input(lint_at(l, node), name)));
 }
 
 const Literal *lint_literal(const GraphNode *n, const char *name)
@@ -90,7 +99,31 @@ NodeStage lint_stage(const GraphNode *n)
     return n->def->stage;
 }
 
+static bool gives(const GraphNode *n, SockType type)
+{
+    for (int i = 0; i < node_output_count(n->def); i++)
+        if (n->def->outputs[i].type == type) return true;
+    return false;
+}
+
 /* ---- places in a chain ------------------------------------------------------------------- */
+
+/* A class may take and give anything, as packs declare what only stands in for an old class of theirs: with
+ * one thing linked, that is what it hands on. Of an unknown class its input's name tells, and above it the
+ * chain goes on although nothing there is checked: what is below must not seem to lack what is above. */
+static int model_above(const Lint *l, int node)
+{
+    const GraphNode *n = lint_at(l, node);
+    int up = linked_source(l, node, SOCK_MODEL, NULL), linked = 0;
+
+    if (!n->def) return origin_of(l, graph_input(n, "model"));
+    if (up >= 0 || !gives(n, SOCK_ANY)) return up;
+    for (const Socket *s = n->def->inputs; s && s->name; s++) {
+        const GraphInput *in = s->type == SOCK_ANY ? graph_input(n, s->name) : NULL;
+        linked += in && in->is_link;
+    }
+    return linked == 1 ? linked_source(l, node, SOCK_ANY, NULL) : -1;
+}
 
 static void set_place(Lint *l, int node)
 {
@@ -113,7 +146,7 @@ void lint_place(Lint *l, int node)
         l->stack[depth++] = node;
         l->places[node].done = true; /* met: a cycle stops here */
         l->places[node].root = node;
-        l->places[node].up = lint_source(l, node, SOCK_MODEL, NULL);
+        l->places[node].up = model_above(l, node);
         for (int i = 0; i < STAGES; i++)
             l->places[node].last[i] = -1;
         node = l->places[node].up;
@@ -354,18 +387,20 @@ static Status n307(Lint *l, int node)
     return OK;
 }
 
-/* Both nodes are in one chain, in either order; told at the compile node. */
+/* Looked at where the model is used, since a later node of a kind takes the earlier one's place; told at the
+ * compile node. */
 static Status e308(Lint *l, int node)
 {
     const GraphNode *n = lint_at(l, node);
-    bool compile = lint_stage(n) == STAGE_COMPILE, attention = lint_stage(n) == STAGE_ATTENTION;
-    int other = compile     ? l->places[node].before[STAGE_ATTENTION]
-                : attention ? l->places[node].before[STAGE_COMPILE]
-                            : -1;
-    int compiler = compile ? node : other, kernel = compile ? other : node;
+    int model = lint_source(l, node, SOCK_MODEL, NULL), compiler, kernel;
     Finding *f;
 
-    if (other < 0 || !is_flag(lint_at(l, compiler), "fullgraph", true)) return OK;
+    if (model < 0 || gives(n, SOCK_MODEL) || gives(n, SOCK_SIGMAS)) return OK;
+    lint_place(l, model);
+    compiler = l->places[model].last[STAGE_COMPILE];
+    kernel = l->places[model].last[STAGE_ATTENTION];
+    if (compiler < 0 || kernel < 0) return OK;
+    if (!is_flag(lint_at(l, compiler), "fullgraph", true)) return OK;
     if (!is_flag(lint_at(l, kernel), "allow_compile", false)) return OK;
     if (!lint_once(l, "E308", compiler)) return OK;
     TRY(lint_say(
@@ -481,7 +516,8 @@ static Status w311(Lint *l, int node)
     TRY(zero_strength(l, node));
     if (is_zero(lint_at(l, node), "strength_model")) return OK;
     for (int i = 0; file && file->kind == LIT_TEXT && up >= 0 && i < LINT_MAX_LORAS; i++) {
-        if (lint_text_is(lint_at(l, up), "lora_name", file->text))
+        if (lint_text_is(lint_at(l, up), "lora_name", file->text) &&
+            !is_zero(lint_at(l, up), "strength_model"))
             return lint_say(l, "W311", node, "lora_name", "remove one, or add the strengths",
                             NULL, "%.200s is applied twice (also by node %s)", file->text,
                             lint_at(l, up)->id);
